@@ -1,0 +1,7 @@
+//! How a plan is run: the traits of the outside world, the journal, the steps, the way back.
+
+pub mod failure;
+pub mod ports;
+
+pub use failure::{Blame, TargetError};
+pub use ports::{Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted};

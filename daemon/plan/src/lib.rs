@@ -1,0 +1,22 @@
+//! What will change, why, how and in which order. Pure: no I/O, no clock, no target's words.
+//!
+//! ```text
+//! Desired ─┐
+//! Live ────┼─ plan ─→ Plan { changes, steps, refusals } ─→ text, JSON, Markdown
+//! Applied ─┘
+//! ```
+//!
+//! A resource's configuration is a JSON object that the target's adapter compiled from the manifests
+//! and read back from what runs; the two are compared field by field. Secrets are digests in it.
+
+pub mod desired;
+pub mod live;
+pub mod plan;
+pub mod resource;
+pub mod step;
+
+pub use desired::{Declared, Desired, Needs, Probe, Rule, Rules};
+pub use live::{Foreign, Live, Observed, Owner, State};
+pub use plan::{Action, Cause, Change, FieldChange, Plan, PlanDigest, Refusal};
+pub use resource::{How, Kind, ResourceId, Spec};
+pub use step::{Act, Aside, Step, StepKey};

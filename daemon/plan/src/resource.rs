@@ -1,0 +1,77 @@
+//! What a target is made of: named resources with a configuration.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use trueup_schema::ComponentName;
+
+/// The configuration of a resource: a JSON object, complete, with defaults filled in, in the words of
+/// the target. Lists whose order means nothing are objects keyed by their name. No secret is in it:
+/// digests stand for them.
+pub type Spec = Value;
+
+/// What kind of thing a resource is. The order is the order of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A network zone.
+    Network,
+    /// A named volume.
+    Volume,
+    /// One replica of a component that runs all the time.
+    Workload,
+    /// A component that runs once for its inputs.
+    Job,
+    /// A component that runs by schedule.
+    Cron,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Volume => "volume",
+            Self::Workload => "workload",
+            Self::Job => "job",
+            Self::Cron => "cron",
+        })
+    }
+}
+
+/// Which resource of an environment.
+///
+/// The name is unique in its kind: a zone's name, `<component>-<volume>`, `<component>` for replica 1,
+/// `<component>-2` for the second.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ResourceId {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name, without the environment's.
+    pub name: String,
+    /// The component that it belongs to; none for a zone.
+    pub component: Option<ComponentName>,
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Workload | Kind::Job | Kind::Cron => f.write_str(&self.name),
+            Kind::Network | Kind::Volume => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// How a field of a running resource is changed. The order is from light to heavy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// While it runs.
+    InPlace,
+    /// By stopping and starting it.
+    Restart,
+    /// By a new one beside it that takes over.
+    Recreate,
+    /// Not at all: the plan is refused, and says why.
+    Refuse,
+}

@@ -1,0 +1,27 @@
+//! The manifests: what a user writes, read strictly, layered and computed.
+//!
+//! Everything here is pure. Files come from a [`Snapshot`]; every value knows the file, line and
+//! column that it came from; all problems of a repository are reported together.
+//!
+//! ```text
+//! Snapshot --load--> Catalogue --resolve(environment)--> Resolved --deliver(secrets)--> Materials
+//! ```
+
+pub mod manifest;
+pub mod material;
+pub mod names;
+pub mod place;
+pub mod report;
+pub mod resolved;
+pub mod secret;
+pub mod snapshot;
+
+pub use material::{Content, ContentDigest, Materials};
+pub use names::{
+    ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
+};
+pub use place::{Place, Places};
+pub use report::{Problem, Report, Severity};
+pub use resolved::{DeliveredFile, Deliveries, Endpoint, Resolved, ResolvedComponent, SecretRef, Subnet};
+pub use secret::{DigestKey, Secret};
+pub use snapshot::{Files, Revision, Snapshot};

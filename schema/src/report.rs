@@ -1,0 +1,107 @@
+//! Problems in manifests: each with its place, its source line and what to do about it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Place, RepoPath};
+
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The manifest cannot be used.
+    Error,
+    /// It can be used, but probably not as meant.
+    Warning,
+}
+
+/// One mistake in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// Where it is; the whole file when nothing better is known (line 1, column 1).
+    pub place: Place,
+    /// Error or warning.
+    pub severity: Severity,
+    /// What is wrong: lower case, values in backticks, no full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The source line, without its end; `None` for what has no text. Never a line of a secret file.
+    pub source_line: Option<String>,
+    /// How many characters to underline, at least 1.
+    pub width: u32,
+}
+
+/// All problems of a repository, sorted by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The problems.
+    pub problems: Vec<Problem>,
+    /// How many files were read.
+    pub files: usize,
+}
+
+impl Report {
+    /// Returns a report of one problem of a whole file.
+    pub fn of_file(file: RepoPath, message: impl Into<String>, help: impl Into<String>) -> Self {
+        let place = Place { file, line: 1, column: 1 };
+        let problem = Problem {
+            place,
+            severity: Severity::Error,
+            message: message.into(),
+            help: Some(help.into()),
+            source_line: None,
+            width: 1,
+        };
+        Self { problems: vec![problem], files: 1 }
+    }
+
+    /// Returns whether at least one problem is an error.
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|p| p.severity == Severity::Error)
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        writeln!(f, "{word}: {}: {}", self.place, self.message)?;
+        let number = self.place.line.to_string();
+        let margin = " ".repeat(number.len());
+        if let Some(line) = &self.source_line {
+            let indent = " ".repeat(self.place.column.saturating_sub(1) as usize);
+            let marks = "^".repeat(self.width.max(1) as usize);
+            writeln!(f, "{margin} |\n{number} | {line}\n{margin} | {indent}{marks}")?;
+        }
+        if let Some(help) = &self.help {
+            writeln!(f, "{margin} = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        let count = |severity| self.problems.iter().filter(|p| p.severity == severity).count();
+        write!(
+            f,
+            "{}, {} in {}",
+            plural(count(Severity::Error), "error"),
+            plural(count(Severity::Warning), "warning"),
+            plural(self.files, "file")
+        )
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,126 @@
+//! One environment, layered and computed, ready to be compiled for its target.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use serde::Serialize;
+
+use crate::{
+    ComponentName, ContentDigest, EnvironmentName, Place, Places, PortName, RepoPath, Revision, ZoneName,
+    manifest::{ComponentSpec, EnvironmentSpec, Protocol},
+};
+
+/// One environment: every layer merged, every plain value computed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// The commit that it comes from.
+    pub revision: Revision,
+    /// The environment's name.
+    pub name: EnvironmentName,
+    /// The environment's manifest, with every default filled in; `domain` is always set.
+    pub spec: EnvironmentSpec,
+    /// Where the values of the environment's `spec` were written.
+    #[serde(skip)]
+    pub places: Places,
+    /// Its components by name, patched; those that are not in `spec.components` are left out.
+    pub components: BTreeMap<ComponentName, ResolvedComponent>,
+    /// The Git blobs that went into it: manifests, files and secret files. Kept for a rollback.
+    #[serde(skip)]
+    pub inputs: BTreeMap<RepoPath, String>,
+}
+
+/// One component of an environment, patched and computed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolvedComponent {
+    /// The component's name.
+    pub name: ComponentName,
+    /// Its manifest after the patch; every plain value is computed.
+    pub spec: ComponentSpec,
+    /// Where the values of `spec` were written, whichever layer they came from.
+    #[serde(skip)]
+    pub places: Places,
+    /// The zones that it joins: its own first, then those of the components that it connects to.
+    pub zones: Vec<ZoneName>,
+    /// The endpoints that it calls, in the order of `connects`.
+    pub endpoints: Vec<Endpoint>,
+    /// The secrets that it needs, with their files and keys.
+    #[serde(skip)]
+    pub secret_refs: Vec<SecretRef>,
+}
+
+/// One endpoint that a component calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Whose it is.
+    pub component: ComponentName,
+    /// The name of its port.
+    pub port_name: PortName,
+    /// The host name to call: the component's name, or the address of an external one.
+    pub host: String,
+    /// The port's number.
+    pub port: u16,
+    /// The port's protocol.
+    pub protocol: Protocol,
+    /// The whole address as a URL.
+    pub url: String,
+}
+
+/// One secret that a component refers to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretRef {
+    /// Its name in the component; of registry credentials `pull`.
+    pub name: String,
+    /// The file, from the repository's root.
+    pub file: RepoPath,
+    /// The key in the file; `None` for a file that is one raw value.
+    pub key: Option<String>,
+    /// Where the reference was written.
+    pub place: Place,
+}
+
+/// What a component gets delivered, by digest. Computed by `deliver` once the secrets are open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deliveries {
+    /// Files, by their path in the container.
+    pub files: BTreeMap<String, DeliveredFile>,
+    /// Environment variables that hold a secret itself, by name. The manifest says `exposed: true`.
+    pub exposed: BTreeMap<String, ContentDigest>,
+    /// Environment variables that hold the path of a secret file.
+    pub path_env: BTreeMap<String, String>,
+    /// The password of the image's registry.
+    pub pull: Option<ContentDigest>,
+}
+
+/// One file as it is in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveredFile {
+    /// Its bytes.
+    pub digest: ContentDigest,
+    /// Its mode, such as `0o444`.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Where its content stands: the file in the repository (line 1), or the secret file.
+    pub origin: Place,
+}
+
+/// An IPv4 network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subnet {
+    /// The network's address.
+    pub address: Ipv4Addr,
+    /// How many leading bits are fixed.
+    pub prefix: u8,
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Builds the programs that Debian does not have (or has too old) from the Go module proxy.
+#
+#   build.sh FAMILY...      build what is not in the cache yet: docker, registry
+#   build.sh --bin FAMILY   only print the folder of the family's programs
+#
+# A family is a folder with its own go.mod. Its programs land in a cache outside of the checkout, under a key made
+# from go.mod, go.sum and the recipe below, so a change of any of them builds anew and nothing else does.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${TRUEUP_RIG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/trueup-rig}
+
+# --- recipes: run in the family's folder, write programs to the folder $1 -------------------------------------------
+
+recipe_docker() {
+  local moby=github.com/moby/moby/v2 containerd=github.com/containerd/containerd/v2
+  local version
+  version=$(go list -m -f '{{.Version}}' "$moby")
+  compile "$1" -tags 'netgo osusergo' -ldflags "-s -w -X $moby/dockerversion.Version=$version" \
+    "$moby/cmd/dockerd" "$moby/cmd/docker-proxy"
+  compile "$1" "$containerd/cmd/containerd" "$containerd/cmd/containerd-shim-runc-v2"
+  needs_for_runc
+  CGO_ENABLED=1 compile "$1" -tags seccomp github.com/opencontainers/runc
+}
+
+recipe_registry() {
+  compile "$1" github.com/distribution/distribution/v3/cmd/registry
+}
+
+# --- how a recipe becomes a folder of the cache ---------------------------------------------------------------------
+
+compile() {
+  local out=$1
+  shift
+  CGO_ENABLED=${CGO_ENABLED:-0} go build -trimpath -ldflags '-s -w' -o "$out/" "$@"
+}
+
+needs_for_runc() {
+  if pkg-config --exists libseccomp 2>/dev/null && command -v gcc >/dev/null; then return; fi
+  [[ $EUID -eq 0 ]] || fail "runc needs gcc, pkg-config and libseccomp-dev, and only root can install them"
+  DEBIAN_FRONTEND=noninteractive apt-get install -yq gcc libc6-dev pkg-config libseccomp-dev >&2
+}
+
+bin_of() {
+  local family=$1 key
+  [[ -f $here/$family/go.sum ]] || fail "there is no family '$family' to build"
+  key=$({
+    cat "$here/$family/go.mod" "$here/$family/go.sum"
+    declare -f "recipe_$family" compile
+  } | sha256sum | cut -c1-16)
+  echo "$cache/$family-$key/bin"
+}
+
+build() {
+  local family=$1 bin began=$SECONDS unfinished
+  bin=$(bin_of "$family")
+  if [[ -d $bin ]]; then
+    echo "$family: in the cache, $bin"
+    return
+  fi
+  command -v go >/dev/null || fail "$family: Go is not installed, so it cannot be built"
+  echo "$family: building into $bin"
+  mkdir -p "$cache"
+  unfinished=$(mktemp -d "$cache/.$family-XXXXXX")
+  # shellcheck disable=SC2064 # the folder's name is known now
+  trap "rm -rf '$unfinished'" EXIT
+  mkdir "$unfinished/bin"
+  (cd "$here/$family" && "recipe_$family" "$unfinished/bin")
+  chmod 755 "$unfinished"
+  # A second build of the same family may have finished first; its result is as good.
+  mv -T "$unfinished" "${bin%/bin}" 2>/dev/null || [[ -d $bin ]]
+  echo "$family: built in $((SECONDS - began)) s"
+}
+
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+
+export GOTOOLCHAIN=${GOTOOLCHAIN:-local}
+case ${1:-} in
+  --bin) bin_of "${2:?--bin needs a family}" ;;
+  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker or registry" ;;
+  *) for family in "$@"; do build "$family"; done ;;
+esac
