@@ -257,7 +257,7 @@ pub enum Entry {
         /// The step, whose act stands in the run's plan.
         step: StepKey,
     },
-    /// The step was done, and how long it took.
+    /// The step was done, and how long it took. Steps that change nothing have this line alone.
     Done {
         /// The step.
         step: StepKey,
@@ -279,6 +279,8 @@ pub enum Entry {
         /// Why.
         fault: Fault,
     },
+    /// A newer revision takes over: what was done stays for the run that inherits this one.
+    Supersede,
     /// What the step kept for the way back is removed.
     Finished {
         /// The step.
@@ -339,6 +341,8 @@ pub struct Commit {
     pub jobs_done: Vec<String>,
     /// Runs whose work this one took over. They are committed with it.
     pub inherited: Vec<RunId>,
+    /// A person's hold that begins with it: after a rollback by a person.
+    pub hold: Option<Hold>,
 }
 
 /// How a run ended, with everything that becomes durable at that moment.

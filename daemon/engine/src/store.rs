@@ -220,11 +220,11 @@ pub trait Store: Send + Sync {
     fn append(&self, run: RunId, entry: &Entry) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Writes the commit record, and with it what is applied, its material and the finished jobs; it
-    /// releases an automatic hold. From here on the run is only cleaned up, never taken back.
+    /// releases automatic holds. From here on the run, and those that it inherited, are only cleaned
+    /// up, never taken back. The outcome in history is [`crate::Outcome::Applied`] from now on.
     fn commit(&self, run: RunId, commit: &Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends the run, and with it the runs that it inherited (as [`crate::Outcome::Superseded`]). A hold
-    /// becomes durable with it. After [`crate::Outcome::RollbackFailed`] the run stays unfinished.
+    /// Ends the run. A hold becomes durable with it. After [`crate::Outcome::RollbackFailed`] the run stays unfinished.
     fn end(&self, run: RunId, ended: &Ended) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Returns the environment's runs without an end, newest first.
@@ -267,16 +267,23 @@ pub trait Store: Send + Sync {
 
     // --- why an environment does not move
 
-    /// Returns the hold.
-    fn hold(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Hold>, StoreError>> + Send;
+    /// Returns the holds, newest first. Several desired states may be held back at once.
+    fn holds(&self, env: &EnvKey) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
 
-    /// Sets or, with `None`, releases the hold, and writes it to the audit trail.
-    fn set_hold(
+    /// Adds a person's hold in place of an earlier one, and writes it to the audit trail.
+    fn add_hold(
         &self,
         env: &EnvKey,
-        hold: Option<&Hold>,
+        hold: &Hold,
         audit: &Audit,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Releases all holds and writes it to the audit trail. Returns what was released.
+    fn release(
+        &self,
+        env: &EnvKey,
+        audit: &Audit,
+    ) -> impl Future<Output = Result<Vec<Hold>, StoreError>> + Send;
 
     /// Returns whether a person suspended the environment.
     fn suspended(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Suspended>, StoreError>> + Send;
