@@ -1,5 +1,6 @@
 //! How a plan is run: the traits of the outside world, the journal, the steps, the way back.
 
+pub mod crash;
 pub mod failure;
 mod graph;
 pub mod hold;
