@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use trueup_plan::{Desired, Plan, PlanDigest, ResourceId, StepKey};
+use trueup_plan::{Applied, Plan, PlanDigest, ResourceId, StepKey};
 use trueup_schema::{ContentDigest, EnvironmentName, RepoPath, Revision, SourceName};
 
 use crate::{Blame, Identity, RunId, TargetError};
@@ -348,17 +348,6 @@ pub struct Unfinished {
     pub journal: Vec<Logged>,
     /// Whether the commit record is there: then it is cleaned up forward, never taken back.
     pub committed: bool,
-}
-
-/// What the store keeps of a revision that was applied.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Applied {
-    /// The commit.
-    pub revision: Revision,
-    /// What it declared, in the target's words.
-    pub desired: Desired,
-    /// When it was committed.
-    pub at: Timestamp,
 }
 
 /// What a commit makes durable, all of it or nothing.

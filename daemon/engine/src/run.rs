@@ -13,14 +13,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Plan, Step};
+use trueup_plan::{Act, Applied, Plan, Step};
 use trueup_schema::{Materials, manifest::RollbackWhen};
 
 use crate::{
     Blame, Execute, Fault, Outcome, RunContext, Store, StoreError, TargetError, hold,
     journal::{Journal, Trail},
     reach::{Limits, Reach},
-    record::{Applied, Commit, Durations, Ended, Entry, Hold, Kept, Unfinished},
+    record::{Commit, Durations, Ended, Entry, Hold, Kept, Unfinished},
     recover,
     steps::Forward,
 };

@@ -8,12 +8,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use trueup_engine::{
     EnvKey, Outcome, RunId,
-    record::{Applied, Commit, KeptRevision},
+    record::{Commit, KeptRevision},
     store::KEPT_REVISIONS,
 };
+use trueup_plan::Applied;
 use trueup_schema::{ContentDigest, RepoPath, snapshot::MemoryFiles};
 
-use crate::{holds, runs, sql};
+use crate::{holds, runs, seen, sql};
 
 /// Writes the commit record of a run with all that belongs to it.
 pub(crate) fn commit(conn: &Connection, run: RunId, commit: &Commit) -> rusqlite::Result<()> {
@@ -95,11 +96,12 @@ pub(crate) fn sweep(conn: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Returns what was applied last.
+/// Returns what was applied last, with since when its resources have drifted.
 pub(crate) fn last(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<Applied>> {
     let sql = "SELECT applied FROM applied WHERE source = ?1 AND name = ?2";
     let of_env = params![env.source.as_str(), env.environment.as_str()];
-    conn.query_row(sql, of_env, |row| sql::read_json(row, 0)).optional()
+    let applied = conn.query_row(sql, of_env, |row| sql::read_json::<Applied>(row, 0)).optional()?;
+    applied.map(|applied| Ok(Applied { drift_since: seen::drift(conn, env)?, ..applied })).transpose()
 }
 
 /// Returns the revisions that can be applied again, newest first.

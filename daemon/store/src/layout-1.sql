@@ -96,11 +96,11 @@ CREATE TABLE suspended (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE drift (
-    source TEXT NOT NULL,
-    name   TEXT NOT NULL,
-    field  TEXT NOT NULL,
-    since  TEXT NOT NULL,
-    PRIMARY KEY (source, name, field)
+    source   TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    since    TEXT NOT NULL,
+    PRIMARY KEY (source, name, resource)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE observation (

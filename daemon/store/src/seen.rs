@@ -8,32 +8,34 @@ use trueup_engine::{
     EnvKey,
     record::{Audit, Observation},
 };
+use trueup_plan::ResourceId;
 
 use crate::sql;
 
-/// Returns since when each drifted field has been seen.
-pub(crate) fn drift(conn: &Connection, env: &EnvKey) -> rusqlite::Result<BTreeMap<String, Timestamp>> {
-    let sql = "SELECT field, since FROM drift WHERE source = ?1 AND name = ?2";
+/// Returns since when each drifted resource has been seen so.
+pub(crate) fn drift(conn: &Connection, env: &EnvKey) -> rusqlite::Result<BTreeMap<ResourceId, Timestamp>> {
+    let sql = "SELECT resource, since FROM drift WHERE source = ?1 AND name = ?2";
     let of_env = params![env.source.as_str(), env.environment.as_str()];
-    conn.prepare_cached(sql)?.query_map(of_env, |row| Ok((row.get(0)?, sql::parse(row, 1)?)))?.collect()
+    let mut rows = conn.prepare_cached(sql)?;
+    rows.query_map(of_env, |row| Ok((sql::read_json(row, 0)?, sql::parse(row, 1)?)))?.collect()
 }
 
-/// Replaces the drifted fields; what was there before keeps its time.
+/// Replaces the drifted resources; those that were there before keep their time.
 pub(crate) fn set_drift(
     conn: &Connection,
     env: &EnvKey,
-    fields: &BTreeSet<String>,
+    drifted: &BTreeSet<ResourceId>,
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let (source, name) = (env.source.as_str(), env.environment.as_str());
     let known = drift(conn, env)?;
-    for gone in known.keys().filter(|field| !fields.contains(*field)) {
-        let sql = "DELETE FROM drift WHERE source = ?1 AND name = ?2 AND field = ?3";
-        conn.prepare_cached(sql)?.execute(params![source, name, gone])?;
+    for gone in known.keys().filter(|resource| !drifted.contains(*resource)) {
+        let sql = "DELETE FROM drift WHERE source = ?1 AND name = ?2 AND resource = ?3";
+        conn.prepare_cached(sql)?.execute(params![source, name, sql::json(gone)?])?;
     }
-    for new in fields.iter().filter(|field| !known.contains_key(*field)) {
+    for new in drifted.iter().filter(|resource| !known.contains_key(*resource)) {
         let sql = "INSERT INTO drift VALUES (?1, ?2, ?3, ?4)";
-        conn.prepare_cached(sql)?.execute(params![source, name, new, now.to_string()])?;
+        conn.prepare_cached(sql)?.execute(params![source, name, sql::json(new)?, now.to_string()])?;
     }
     Ok(())
 }

@@ -12,12 +12,12 @@ use trueup_engine::{
     EnvKey, Holder, Identity, RunId, Store, StoreError,
     crash::{CRASH_AT, CrashPoint},
     record::{
-        Applied, Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord,
-        Suspended, Unfinished,
+        Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord, Suspended,
+        Unfinished,
     },
     store::RunFilter,
 };
-use trueup_plan::Plan;
+use trueup_plan::{Applied, Plan, ResourceId};
 use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
 
 use crate::{
@@ -298,18 +298,14 @@ impl Store for Sqlite {
         self.write("a suspension", PLAIN, work).await
     }
 
-    async fn drift(&self, env: &EnvKey) -> Result<BTreeMap<String, Timestamp>, StoreError> {
-        self.of_env("the drift", env, seen::drift).await
-    }
-
     async fn set_drift(
         &self,
         env: &EnvKey,
-        fields: &BTreeSet<String>,
+        drifted: &BTreeSet<ResourceId>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let (env, fields) = (env.clone(), fields.clone());
-        self.write("the drift", PLAIN, move |conn| seen::set_drift(conn, &env, &fields, now)).await
+        let (env, drifted) = (env.clone(), drifted.clone());
+        self.write("the drift", PLAIN, move |conn| seen::set_drift(conn, &env, &drifted, now)).await
     }
 
     async fn observations(&self) -> Result<BTreeMap<EnvKey, Observation>, StoreError> {
