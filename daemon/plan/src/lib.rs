@@ -9,14 +9,21 @@
 //! A resource's configuration is a JSON object that the target's adapter compiled from the manifests
 //! and read back from what runs; the two are compared field by field. Secrets are digests in it.
 
+pub mod applied;
 pub mod desired;
 pub mod live;
 pub mod plan;
+pub mod planner;
+pub mod render;
 pub mod resource;
 pub mod step;
+pub mod why;
 
+pub use applied::Applied;
 pub use desired::{Declared, Desired, Needs, Probe, Rule, Rules};
 pub use live::{Foreign, Live, Observed, Owner, State};
 pub use plan::{Action, Cause, Change, FieldChange, Plan, PlanDigest, Refusal};
+pub use planner::{Input, NoTexts, Ownership, Texts, plan};
 pub use resource::{How, Kind, ResourceId, Spec};
 pub use step::{Act, Aside, Step, StepKey};
+pub use why::Wait;

@@ -1,0 +1,11 @@
+//! A plan as people and programs read it. All three forms carry the same facts.
+
+mod json;
+mod markdown;
+mod style;
+mod text;
+
+pub use json::{API_VERSION, json};
+pub use markdown::markdown;
+pub use style::Style;
+pub use text::text;
