@@ -30,12 +30,10 @@ done
 up() {
   check_machine
   mkdir -p "$demo/logs"
-  start_job image "$here/demo/image.sh" prepare
   start_job trueup build_trueup
   ensure_engine
+  start_job image "$here/demo/image.sh" load
   follow_jobs
-  "$here/demo/image.sh" load >"$demo/logs/load" 2>&1 || fail "could not load the image, see $demo/logs/load"
-  say "image      $("$here/demo/image.sh" name): $(image_size)"
 
   make_repository
   write_config
@@ -68,6 +66,6 @@ case ${1:-up} in
   down) down ;;
   status) status ;;
   try) try "${2:-}" ;;
-  -h | --help) sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p}' "${BASH_SOURCE[0]}" ;;
+  -h | --help) sed -n '2,/^# shellcheck/{/^# shellcheck/d; s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
   *) echo "usage: demo.sh [up|down|status|try edit|try broken|try fix]" >&2 && exit 64 ;;
 esac

@@ -22,9 +22,9 @@ start_service() {
 }
 
 start_dockerd() {
-  mkdir -p "$demo/engine"
-  setsid dockerd --data-root "$demo/engine" --pidfile "$demo/engine.pid" --host "$DOCKER_HOST" \
-    </dev/null >"$demo/logs/engine" 2>&1 &
+  mkdir -p "$demo/engine" "$runtime/engine"
+  setsid dockerd --data-root "$demo/engine" --exec-root "$runtime/engine" --pidfile "$demo/engine.pid" \
+    --host "$DOCKER_HOST" </dev/null >"$demo/logs/engine" 2>&1 &
   await_engine
 }
 

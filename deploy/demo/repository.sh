@@ -14,8 +14,8 @@ make_repository() {
   cp -r "$checkout/sample-repo/environments/demo" "$repository/environments/"
 
   local recipient
-  recipient=$("$(binary)" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1)
-  [[ $recipient ]] || fail "the new key has no recipient"
+  recipient=$("$(binary)" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1) ||
+    fail "trueup could not make a key"
   sed -i "s/recipients: .*/recipients: [$recipient]/" "$repository/environments/demo/environment.yaml"
   make_secrets
   commit_all "demo: seven servers"
@@ -47,7 +47,7 @@ write_config() {
   cat >"$config" <<YAML
 # The operator's side of the demo: where things are. What runs is said in the repository.
 stateDir: $demo/state
-runtimeDir: $runtime
+runtimeDir: $runtime/secrets
 keys: [$demo/age.key]
 sources:
   - name: demo

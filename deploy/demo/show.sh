@@ -49,9 +49,13 @@ follow_jobs() {
     for name in "${!jobs[@]}"; do
       kill -0 "${jobs[$name]}" 2>/dev/null || end_job "$name"
     done
-    live "$(for name in "${!jobs[@]}"; do echo "$name: $(tail -n 1 "$demo/logs/$name" | cut -c1-50)"; done | paste -sd " ")"
+    live "$(for name in "${!jobs[@]}"; do last_line "$name"; done | paste -sd " ")"
     sleep 0.5
   done
+}
+
+last_line() {
+  echo "$1: $(tail -n 1 "$demo/logs/$1" | cut -c1-50)"
 }
 
 end_job() {
@@ -62,7 +66,7 @@ end_job() {
     tail -n 20 "$demo/logs/$name" >&2
     fail "$name failed, all of it is in $demo/logs/$name"
   fi
-  say "$(printf '%-10s' "$name") built in $((SECONDS - ${began[$name]})) s"
+  say "$(printf '%-10s' "$name") ready after $((SECONDS - ${began[$name]})) s"
 }
 
 end_jobs() {
