@@ -30,6 +30,7 @@ done
 up() {
   check_machine
   mkdir -p "$demo/logs"
+  prepare_runtime
   start_job trueup build_trueup
   ensure_engine
   start_job image "$here/demo/image.sh" load
@@ -57,7 +58,8 @@ down() {
   stop_daemon
   destroy_environment
   stop_engine
-  rm -rf "$demo" "$runtime"
+  remove_runtime
+  rm -rf "$demo"
   say "everything is removed; packages, the built binary and the image's archive in ~/.cache/trueup stay"
 }
 

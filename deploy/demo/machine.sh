@@ -43,3 +43,16 @@ install_packages() {
   { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
     >"$demo/logs/packages" 2>&1 || fail "could not install them, see $demo/logs/packages"
 }
+
+# Secret files must not reach a disk. /run is in memory on almost every machine; elsewhere the demo mounts a piece that is.
+prepare_runtime() {
+  mkdir -p "$runtime"
+  if [[ $(stat --file-system --format %T "$runtime") != tmpfs ]]; then
+    mount -t tmpfs -o size=64m,mode=0755 tmpfs "$runtime"
+  fi
+}
+
+remove_runtime() {
+  if mountpoint --quiet "$runtime"; then umount --recursive "$runtime"; fi
+  rm -rf "$runtime"
+}
