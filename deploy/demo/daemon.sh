@@ -1,0 +1,76 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# The daemon in the background, and waiting for what it does.
+
+bring_up_limit=300 # seconds; a slow disk makes PostgreSQL's first start long
+
+start_daemon() {
+  if daemon_runs && [[ $(binary) -nt $demo/daemon.pid ]]; then stop_daemon; fi
+  if daemon_runs; then
+    say "daemon     runs already, process $(cat "$demo/daemon.pid")"
+    return
+  fi
+  setsid "$(binary)" --config "$config" daemon </dev/null >>"$demo/logs/daemon" 2>&1 &
+  echo $! >"$demo/daemon.pid"
+  say "daemon     process $!, its log is $demo/logs/daemon"
+}
+
+daemon_pid() {
+  cat "$demo/daemon.pid" 2>/dev/null
+}
+
+daemon_runs() {
+  is_process "$(daemon_pid)" "$config"
+}
+
+# A run that is under way is finished or rolled back first, so this can take as long as the daemon's grace.
+stop_daemon() {
+  local pid
+  if ! daemon_runs; then return; fi
+  pid=$(daemon_pid)
+  kill "$pid"
+  if ! await_end "$pid" 45; then
+    say "the daemon does not stop, killing it"
+    kill -KILL "$pid"
+    await_end "$pid" 10 || fail "process $pid cannot be killed"
+  fi
+  say "stopped the daemon"
+}
+
+# field NAME: one field of the environment's status, without a JSON tool.
+field() {
+  trueup status demo -o json 2>/dev/null | tr -d '\n' |
+    sed -nE "s/.*\"$1\": *\"(([^\"\\\\]|\\\\.)*)\".*/\1/p"
+}
+
+is_up() {
+  [[ $(field sync) == Synced && $(field health) == Healthy ]]
+}
+
+# await_environment CONDITION SECONDS: until the condition holds. A hold is an end, too: nothing more will happen.
+await_environment() {
+  local began_here=$SECONDS condition=$1 sync
+  until "$condition"; do
+    sync=$(field sync)
+    live "demo       ${sync:-Unknown} $(field health): $(field why)"
+    daemon_runs || fail "the daemon ended: $(tail -n 3 "$demo/logs/daemon")"
+    [[ $sync != Held ]] || fail "the environment is held: $(field why)"
+    ((SECONDS - began_here < $2)) ||
+      fail "the environment is ${sync:-Unknown} after $2 s: $(field why); see $demo/logs/daemon"
+    sleep 0.5
+  done
+  say "demo       $(field sync) and $(field health) after $((SECONDS - began_here)) s"
+}
+
+# Removes what the environment has on the engine: by trueup, or, when that cannot, by its labels.
+destroy_environment() {
+  if ! engine_version >/dev/null; then return; fi
+  if [[ -x $demo/trueup ]]; then
+    trueup env destroy demo --volumes --yes --reason "demo.sh down" || say "trueup could not remove it all"
+  fi
+  local mine=label=dev.trueup.source=demo
+  docker ps --all --quiet --filter "$mine" | xargs --no-run-if-empty docker rm --force --volumes >/dev/null
+  docker network ls --quiet --filter "$mine" | xargs --no-run-if-empty docker network rm >/dev/null
+  docker volume ls --quiet --filter "$mine" | xargs --no-run-if-empty docker volume rm >/dev/null
+  docker image rm "$("$here/demo/image.sh" name)" >/dev/null 2>&1 || true # when it was never loaded
+  say "removed containers, networks, volumes and the image"
+}
