@@ -130,7 +130,8 @@ fn a_field_that_cannot_be_changed_is_refused_with_its_reason() {
           driver   local → nfs                                                components/postgresql.yaml
       = 3 unchanged
 
-    ✗ `volume postgresql-data`: `driver` cannot change from `local` to `nfs`: a migration is a job that you declare  components/postgresql.yaml
+    ✗ `volume postgresql-data`: `driver` cannot change from `local` to `nfs`: a migration is a job that you declare
+      at: components/postgresql.yaml
       help: set it back to `local`, or declare a new volume and a job that moves the data
     1 change · intent 1
     refused: nothing is changed
@@ -146,7 +147,8 @@ fn a_cycle_is_printed() {
 
       = 3 unchanged
 
-    ✗ what needs each other never starts: haproxy -> postgresql -> haproxy       components/haproxy.yaml
+    ✗ what needs each other never starts: haproxy -> postgresql -> haproxy
+      at: components/haproxy.yaml
       help: remove one of these `dependsOn`
     refused: nothing is changed
     "#);
@@ -163,4 +165,23 @@ fn a_refused_plan_still_says_what_it_would_change() {
     let mut world = World::demo();
     world.drop_component("haproxy");
     assert_eq!(world.plan().changes[0].resource, workload("haproxy"));
+}
+
+#[test]
+fn two_resources_of_one_name_are_refused() {
+    let mut world = World::demo();
+    world.replica("a", "a", &["data"]).replica("a", "a-2", &["data"]).service("a-2", &["data"]);
+    assert_snapshot!(refused(&world), @r#"
+    demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
+
+      + a     create · a:1 · 2 replicas                                                components/a.yaml
+      + a-2   create · a-2:1                                                         components/a-2.yaml
+      = 3 unchanged
+
+    ✗ `a` and `a-2` both need the name `a-2`
+      at: components/a-2.yaml
+      help: rename one of the components
+    2 create · intent 2
+    refused: nothing is changed
+    "#);
 }

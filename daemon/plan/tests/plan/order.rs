@@ -167,3 +167,17 @@ fn a_stopped_one_that_is_replaced_is_not_stopped_again() {
     assert!(!plan.steps.iter().any(|step| step.key.0 == "stop haproxy"));
     assert_eq!(plan.changes[0].resource, workload("haproxy"));
 }
+
+#[test]
+fn a_job_that_becomes_a_service_leaves_its_name_first() {
+    let mut world = World::demo();
+    world.job("web", &["data"]).settle();
+    world.drop_component("web").service("web", &["data"]);
+    assert_snapshot!(world.steps(), @"
+    retire web
+    create web <- retire web
+    start web <- create web
+    verify web <- start web
+    ");
+    assert_eq!(world.plan().deletes.0, 0, "the component is still there");
+}

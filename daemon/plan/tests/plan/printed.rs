@@ -122,8 +122,8 @@ fn drift_of_a_changed_component_is_repaired_along() {
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
       ~ haproxy   recreate, because the image changed · interrupts postgresql:5432
-          env.DEBUG   removed: 1 · drift, repaired along                         components/haproxy.yaml
           image       haproxy:1 → haproxy:2                                      components/haproxy.yaml
+          env.DEBUG   removed: 1 · drift, repaired along                         components/haproxy.yaml
       = 2 unchanged
 
     1 change · 4 steps in 4 waves · intent 1
@@ -200,7 +200,7 @@ fn what_is_paused_is_restarted() {
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
-      ~ postgresql   start, because it is paused · drift
+      ~ postgresql   restart, because it is paused · drift
       = 2 unchanged
 
     1 start · 2 steps in 2 waves · drift 1
@@ -235,7 +235,7 @@ fn what_stopped_and_changed_is_both() {
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
-      ~ haproxy   in place
+      ~ haproxy   in place, then start, because it is stopped
           restart   unless-stopped → no                                          components/haproxy.yaml
       = 2 unchanged
 
@@ -423,7 +423,7 @@ fn start_first_interrupts_nothing() {
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
-      ~ haproxy   recreate, because the image changed
+      ~ haproxy   recreate, because the image changed · old and new answer side by side meanwhile
           image   haproxy:1 → haproxy:2                                          components/haproxy.yaml
       = 2 unchanged
 
@@ -511,7 +511,7 @@ fn without_a_record_nobody_knows_why() {
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
-      ~ haproxy   recreate, because the image changed · intent or drift, unknown · interrupts postgresql:5432
+      ~ haproxy   recreate, because the image changed · cause unknown · interrupts postgresql:5432
           image   haproxy:1 → haproxy:2                                          components/haproxy.yaml
       = 2 unchanged
 
