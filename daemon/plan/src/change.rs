@@ -115,6 +115,7 @@ pub(crate) fn force(work: &mut Work<'_>, network: &ResourceId) {
         }
         work.change.action = Action::Replace;
         work.change.how = How::Recreate;
+        work.change.overlaps = false;
         work.change.interrupts = work.declared.map(|declared| declared.serves.clone()).unwrap_or_default();
         work.disturbed = true;
     }
@@ -181,7 +182,8 @@ fn difference<'a>(
     let restarts = how == How::Restart && observed.state.running;
     let rolling = replicas(input, id) > 1;
     let hidden = action == Action::Start || rolling || !observed.state.running;
-    if (disturbs || restarts) && !hidden && !starts_first(declared, action) {
+    change.overlaps = observed.state.running && starts_first(declared, action);
+    if (disturbs || restarts) && !hidden && !change.overlaps {
         change.interrupts.clone_from(&declared.serves);
     }
     change.forced_by = forcing(&fields, how);
@@ -278,6 +280,7 @@ fn blank(id: &ResourceId, action: Action, how: How, cause: Cause) -> Change {
         forced_by: None,
         fields: Vec::new(),
         interrupts: Vec::new(),
+        overlaps: false,
         keeps: Vec::new(),
         since: None,
         place: None,

@@ -55,6 +55,24 @@ pub(crate) fn names(input: &Input<'_>) -> Vec<Refusal> {
         .collect()
 }
 
+/// Returns one refusal for each two declared resources that would have one name at the target: the second
+/// replica of `a` and a component `a-2`.
+pub(crate) fn twins(desired: &Desired) -> Vec<Refusal> {
+    let mut names: BTreeMap<String, &ResourceId> = BTreeMap::new();
+    let mut refusals = Vec::new();
+    for (id, declared) in &desired.resources {
+        let Some(other) = names.insert(id.to_string(), id) else { continue };
+        let of = |id: &ResourceId| id.component.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
+        refusals.push(Refusal {
+            rule: "nameTaken".into(),
+            message: format!("`{}` and `{}` both need the name `{id}`", of(other), of(id)),
+            help: Some("rename one of the components".into()),
+            place: declared.places.find("").cloned(),
+        });
+    }
+    refusals
+}
+
 /// Returns one refusal for each field that cannot be changed.
 pub(crate) fn fields<'a>(desired: &Desired, changes: impl Iterator<Item = &'a Change>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
@@ -110,7 +128,12 @@ impl Deleted {
         for (id, observed) in &input.live.resources {
             let (Kind::Workload | Kind::Cron, Some(component)) = (id.kind, &id.component) else { continue };
             if is_owned(input, observed) {
-                *components.entry(component).or_insert(true) &= gone.contains(id);
+                let stays = input
+                    .desired
+                    .resources
+                    .keys()
+                    .any(|other| runs(other.kind) && other.component.as_ref() == Some(component));
+                *components.entry(component).or_insert(true) &= gone.contains(id) && !stays;
             }
         }
         Self { deleted: components.values().filter(|gone| **gone).count(), total: components.len() }

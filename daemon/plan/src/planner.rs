@@ -59,6 +59,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let (mut acting, mut reported) = split(input, differences(input));
     let mut refusals = guard::owners(input);
     refusals.extend(guard::names(input));
+    refusals.extend(guard::twins(input.desired));
     refusals.extend(replace_around(input, &mut acting, &mut reported));
     let notes = keep(input, &mut acting);
     acting.sort_by(|one, other| one.change.resource.cmp(&other.change.resource));

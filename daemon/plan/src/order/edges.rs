@@ -13,6 +13,11 @@ use crate::{Act, Action, Applied, Kind, ResourceId, Spec, StepKey};
 pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
     let by_id: BTreeMap<&ResourceId, &Parts<'_>> =
         parts.iter().map(|parts| (&parts.change().resource, parts)).collect();
+    let created: Vec<(&ResourceId, &StepKey)> = parts
+        .iter()
+        .filter(|parts| parts.change().resource.kind <= Kind::Volume)
+        .filter_map(|parts| Some((&parts.change().resource, parts.create.as_ref()?)))
+        .collect();
     for dependent in parts {
         let Some(declared) = dependent.work().declared else { continue };
         for need in &declared.needs {
@@ -25,12 +30,11 @@ pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
             }
         }
         let id = &dependent.change().resource;
-        for (other, first) in &by_id {
+        for (other, step) in created.iter().filter(|_| id.kind > Kind::Volume) {
             let own =
                 other.kind == Kind::Volume && other.component.is_some() && other.component == id.component;
-            let attached = other.kind == Kind::Network && is_attached(&declared.spec, other);
-            if let (true, Some(step)) = ((own || attached) && id.kind > Kind::Volume, &first.create) {
-                wait(graph, &dependent.create, [step]);
+            if own || (other.kind == Kind::Network && is_attached(&declared.spec, other)) {
+                wait(graph, &dependent.create, [*step]);
             }
         }
     }
@@ -85,21 +89,32 @@ pub(super) fn replicas(graph: &mut Graph, parts: &[Parts<'_>]) {
     }
 }
 
-/// Makes what takes a port of the host wait for what leaves it. Returns the retire steps that must not come last.
-pub(super) fn ports(graph: &mut Graph, parts: &[Parts<'_>]) -> BTreeSet<StepKey> {
+/// Makes what takes a name or a port of the host wait for what leaves it. Returns the retire steps that
+/// must not come last for that.
+pub(super) fn claims(graph: &mut Graph, parts: &[Parts<'_>]) -> BTreeSet<StepKey> {
+    let mut left: BTreeMap<String, Vec<&Parts<'_>>> = BTreeMap::new();
+    for leaver in parts {
+        let ports = leaver.work().observed.map(|live| published(&live.spec)).unwrap_or_default();
+        let name = leaver.retire.as_ref().map(|_| leaver.change().resource.to_string());
+        for claim in ports.into_iter().chain(name) {
+            left.entry(claim).or_default().push(leaver);
+        }
+    }
     let mut early = BTreeSet::new();
     for taker in parts {
-        let (Some(start), Some(declared)) = (&taker.start, taker.work().declared) else { continue };
-        let wanted = published(&declared.spec);
-        for leaver in parts {
-            let (Some(stop), Some(live)) =
-                (leaver.stop.as_ref().or(leaver.retire.as_ref()), leaver.work().observed)
-            else {
-                continue;
-            };
-            let other = leaver.change().resource != taker.change().resource;
-            if other && !wanted.is_disjoint(&published(&live.spec)) && !graph.waits_for(stop, start) {
-                graph.after(start, stop);
+        let ports = taker.work().declared.map(|declared| published(&declared.spec)).unwrap_or_default();
+        let ports = ports.into_iter().map(|port| (port, taker.start.as_ref()));
+        let name = (taker.change().resource.to_string(), taker.create.as_ref());
+        for (claim, taking) in ports.chain([name]) {
+            let Some(taking) = taking else { continue };
+            let others = left.get(&claim).into_iter().flatten();
+            for leaver in others.filter(|leaver| leaver.change().resource != taker.change().resource) {
+                let leaving = leaver.stop.as_ref().or(leaver.retire.as_ref());
+                // Where the two wait for each other otherwise, the target's own refusal is the better answer.
+                let Some(leaving) = leaving.filter(|leaving| !graph.waits_for(leaving, taking)) else {
+                    continue;
+                };
+                graph.after(taking, leaving);
                 early.extend(leaver.retire.clone());
             }
         }
@@ -187,13 +202,13 @@ fn last(graph: &Graph) -> Vec<StepKey> {
     steps().map(|step| &step.key).filter(|key| !waited_for.contains(key)).cloned().collect()
 }
 
-/// Returns the ports of the host that a configuration takes, whatever the address.
+/// Returns the ports of the host that a configuration takes, whatever the address, as `port 5432`.
 fn published(spec: &Spec) -> BTreeSet<String> {
     let ports = spec.get("ports").and_then(Value::as_object).into_iter().flat_map(|ports| ports.values());
     ports
         .filter_map(|port| match port.get("publish")? {
-            Value::String(text) => Some(text.rsplit(':').next().unwrap_or(text).to_owned()),
-            Value::Number(number) => Some(number.to_string()),
+            Value::String(text) => Some(format!("port {}", text.rsplit(':').next().unwrap_or(text))),
+            Value::Number(number) => Some(format!("port {number}")),
             _ => None,
         })
         .collect()

@@ -39,7 +39,7 @@ pub(crate) fn order(works: &[Work<'_>], applied: Option<&Applied>) -> Result<Ord
     edges::needs(&mut graph, &parts);
     edges::networks(&mut graph, &parts);
     edges::replicas(&mut graph, &parts);
-    let early = edges::ports(&mut graph, &parts);
+    let early = edges::claims(&mut graph, &parts);
     edges::retire(&mut graph, &parts, &early, applied);
     edges::fetch(&mut graph);
     graph.sort()

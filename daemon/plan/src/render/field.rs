@@ -51,12 +51,14 @@ pub(super) struct Row<'a> {
     pub(super) field: &'a FieldChange,
 }
 
-/// Returns one row a field; a file that comes or goes is one row, whatever fields it has.
+/// Returns one row a field, the one that forces the rest first; a file that comes or goes is one row, whatever fields it has.
 pub(super) fn rows(change: &Change, marks: Marks) -> Vec<Row<'_>> {
     let mixed = change.fields.iter().map(|field| field.cause).collect::<BTreeSet<_>>().len() > 1;
     let mut whole = BTreeSet::new();
     let mut rows = Vec::new();
-    for field in change.fields.iter().filter(|field| field.path != "state") {
+    let mut fields: Vec<&FieldChange> = change.fields.iter().filter(|field| field.path != "state").collect();
+    fields.sort_by_key(|field| change.forced_by.as_ref() != Some(&field.path));
+    for field in fields {
         let (label, mut value) = row(field, marks);
         if let Some((file, word)) = comes_or_goes(field, change) {
             if !whole.insert(file) {

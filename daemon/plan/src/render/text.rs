@@ -133,6 +133,9 @@ pub(super) fn parts(row: &Row<'_>, style: &Style, now: Timestamp) -> Vec<String>
         parts.push(format!("{}{how}", words::plural(row.replicas, "replica")));
     }
     parts.extend(words::drift(change, now));
+    if change.overlaps {
+        parts.push("old and new answer side by side meanwhile".to_owned());
+    }
     if !change.interrupts.is_empty() {
         parts.push(format!("interrupts {}", value::clean(&change.interrupts.join(", "))));
     }
@@ -173,10 +176,10 @@ fn refusals(refusals: &[Refusal], style: &Style) -> Vec<Line> {
     let mut lines = Vec::new();
     for refusal in refusals {
         let line = Line::new().paint(Paint::Deleted, format!("{cross} ")).add(value::clean(&refusal.message));
-        lines.push(line.right(refusal.place.as_ref().map(words::place)));
-        if let Some(help) = &refusal.help {
-            lines.push(Line::new().paint(Paint::Dim, format!("  help: {}", value::clean(help))));
-        }
+        lines.push(line);
+        let at = refusal.place.as_ref().map(|place| format!("  at: {}", words::place(place)));
+        let help = refusal.help.as_ref().map(|help| format!("  help: {}", value::clean(help)));
+        lines.extend([at, help].into_iter().flatten().map(|text| Line::new().paint(Paint::Dim, text)));
     }
     lines
 }

@@ -49,10 +49,14 @@ pub(super) fn what(change: &Change) -> String {
             "create again, because it is missing".to_owned()
         }
         (Action::Create, _) => "create".to_owned(),
+        (Action::Start, How::Restart) => format!("restart, because it {}", condition(change)),
         (Action::Start, _) => format!("start, because it {}", condition(change)),
         (Action::Run, _) => "run once".to_owned(),
         (Action::Replace, _) => because("recreate"),
         (Action::Update, How::Restart) => because("restart"),
+        (Action::Update, _) if change.fields.iter().any(|field| field.path == "state") => {
+            format!("in place, then start, because it {}", condition(change))
+        }
         (Action::Update, _) => "in place".to_owned(),
         (Action::Delete, _) => delete(change),
     }
@@ -114,11 +118,12 @@ fn reason(change: &Change, path: &str) -> String {
 pub(super) fn drift(change: &Change, now: Timestamp) -> Option<String> {
     let age = change.since.map(|since| age(since, now));
     match (change.cause, change.action) {
-        (Cause::Drift, Action::Start | Action::Create) => {
-            age.map_or(Some("drift".into()), |age| Some(format!("drift, {age} ago")))
-        }
-        (Cause::Drift, _) => age.map_or(Some("drift".into()), |age| Some(format!("drift, for {age}"))),
-        (Cause::Unknown, Action::Update | Action::Replace) => Some("intent or drift, unknown".into()),
+        (Cause::Drift, action) => Some(match (age, action) {
+            (None, _) => "drift".to_owned(),
+            (Some(age), Action::Start | Action::Create) => format!("drift, {age} ago"),
+            (Some(age), _) => format!("drift, for {age}"),
+        }),
+        (Cause::Unknown, Action::Update | Action::Replace) => Some("cause unknown".into()),
         _ => None,
     }
 }
