@@ -89,7 +89,8 @@ async fn a_tree_that_holds_itself_many_times_is_refused() {
     let mut tree = repository.tree(&[("100644", &repository.blob(b"x"), b"x")]);
     for _ in 0..20 {
         let entries: Vec<Vec<u8>> = (0..10).map(|number| format!("d{number}").into_bytes()).collect();
-        let entries: Vec<(&str, &str, &[u8])> = entries.iter().map(|name| ("40000", &*tree, &**name)).collect();
+        let entries: Vec<(&str, &str, &[u8])> =
+            entries.iter().map(|name| ("40000", &*tree, &**name)).collect();
         tree = repository.tree(&entries);
     }
     repository.commit_tree(&[("40000", &tree, b"bomb")]);

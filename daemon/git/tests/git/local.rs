@@ -8,7 +8,8 @@ use crate::repository::{Repository, git, paths, read};
 #[tokio::test]
 async fn a_commit_is_read_without_its_work_tree() {
     let repository = Repository::new();
-    let commit = repository.commit("environments/dev/environment.yaml", "kind: Environment\n", "dev: begin\n\nwhy");
+    let commit =
+        repository.commit("environments/dev/environment.yaml", "kind: Environment\n", "dev: begin\n\nwhy");
     fs::remove_dir_all(repository.path().join("environments")).unwrap();
 
     let snapshot = repository.source().fetch().await.unwrap();
