@@ -9,7 +9,7 @@ things_to_try() {
 Things to try:
   $demo/trueup status                  one line an environment
   $demo/trueup history                 what was run
-  http://127.0.0.1:19090/targets                 Prometheus (the servers are on this machine only)
+  http://127.0.0.1:19090/classic/targets         Prometheus (the servers are on this machine only)
 
   change something and commit:                   the repository is $repository
     deploy/demo.sh try edit                      more connections for HAProxy: exactly one server is replaced
