@@ -4,12 +4,12 @@
 bring_up_limit=300 # seconds; a slow disk makes PostgreSQL's first start long
 
 start_daemon() {
-  if daemon_runs && [[ $(binary) -nt $demo/daemon.pid ]]; then stop_daemon; fi
+  if daemon_runs && [[ $binary -nt $demo/daemon.pid ]]; then stop_daemon; fi
   if daemon_runs; then
     say "daemon     runs already, process $(cat "$demo/daemon.pid")"
     return
   fi
-  setsid "$(binary)" --config "$config" daemon </dev/null >>"$demo/logs/daemon" 2>&1 &
+  setsid "$binary" --config "$config" daemon </dev/null >>"$demo/logs/daemon" 2>&1 &
   echo $! >"$demo/daemon.pid"
   say "daemon     process $!, its log is $demo/logs/daemon"
 }

@@ -14,7 +14,7 @@ make_repository() {
   cp -r "$checkout/sample-repo/environments/demo" "$repository/environments/"
 
   local recipient
-  recipient=$("$(binary)" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1) ||
+  recipient=$("$binary" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1) ||
     fail "trueup could not make a key"
   sed -i "s/recipients: .*/recipients: [$recipient]/" "$repository/environments/demo/environment.yaml"
   make_secrets
@@ -26,7 +26,7 @@ make_repository() {
 make_secrets() {
   rm -f "$repository"/environments/demo/secrets/*.age
   printf '%s: %s\n' superuser "$(password)" nessie "$(password)" exporter "$(password)" |
-    "$(binary)" --dir "$repository" secret encrypt demo secrets/postgresql.age
+    "$binary" --dir "$repository" secret encrypt demo secrets/postgresql.age
 }
 
 password() {
@@ -60,7 +60,7 @@ subnetPool: [10.88.0.0/16]
 log: {format: text, level: info}
 YAML
   # For people: the binary with this configuration, under a name that does not change.
-  printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$(binary)" "$config" >"$demo/trueup"
+  printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$binary" "$config" >"$demo/trueup"
   chmod 755 "$demo/trueup"
 }
 
