@@ -36,10 +36,9 @@ stop_daemon() {
   say "stopped the daemon"
 }
 
-# field NAME: one field of the environment's status, without a JSON tool.
+# field JQ-PATH: one field of the environment's status; empty while nothing is known of it.
 field() {
-  trueup status demo -o json 2>/dev/null | tr -d '\n' |
-    sed -nE "s/.*\"$1\": *\"(([^\"\\\\]|\\\\.)*)\".*/\1/p"
+  trueup status demo --output json 2>/dev/null | jq --raw-output ".environments[0].$1 // empty"
 }
 
 is_up() {

@@ -6,6 +6,7 @@ declare -A package_of=(
   [git]=git
   [cc]=gcc
   [docker]=docker.io
+  [jq]=jq
 )
 
 check_machine() {

@@ -69,9 +69,7 @@ containers() {
 }
 
 head_is_up() {
-  local revision
-  revision=$(field revision)
-  [[ $revision ]] && [[ $(git -C "$repository" rev-parse HEAD) == "$revision"* ]] && is_up
+  [[ $(field revision.commit) == "$(git -C "$repository" rev-parse HEAD)" ]] && is_up
 }
 
 await_hold() {
