@@ -38,26 +38,34 @@ stop_daemon() {
 
 # field JQ-PATH: one field of the environment's status; empty while nothing is known of it.
 field() {
-  trueup status demo --output json 2>/dev/null | jq --raw-output ".environments[0].$1 // empty"
+  { trueup status demo --output json 2>/dev/null || true; } | jq --raw-output ".environments[0].$1 // empty"
 }
 
+# Whether the newest commit runs.
 is_up() {
-  [[ $(field sync) == Synced && $(field health) == Healthy ]]
+  [[ $(field revision.commit) == "$(head_commit)" && $(field sync) == Synced && $(field health) == Healthy ]]
 }
 
-# await_environment CONDITION SECONDS: until the condition holds. A hold is an end, too: nothing more will happen.
+# Whether the newest commit was rolled back. A hold of an earlier one ends when the daemon has seen the newest.
+is_held() {
+  [[ $(field sync) == Held && $(field hold.revision.commit) == "$(head_commit)" ]]
+}
+
+head_commit() {
+  git -C "$repository" rev-parse HEAD
+}
+
+# await_environment CONDITION SECONDS
 await_environment() {
-  local began_here=$SECONDS condition=$1 sync
+  local condition=$1 limit=$((SECONDS + $2)) since=$SECONDS
   until "$condition"; do
-    sync=$(field sync)
-    live "demo       ${sync:-Unknown} $(field health): $(field why)"
+    live "demo       $(field sync) $(field health): $(field why)"
     daemon_runs || fail "the daemon ended: $(tail -n 3 "$demo/logs/daemon")"
-    [[ $sync != Held ]] || fail "the environment is held: $(field why)"
-    ((SECONDS - began_here < $2)) ||
-      fail "the environment is ${sync:-Unknown} after $2 s: $(field why); see $demo/logs/daemon"
+    if [[ $condition != is_held ]] && is_held; then fail "the environment is held: $(field why)"; fi
+    ((SECONDS < limit)) || fail "still $(field sync) after $2 s: $(field why); see $demo/logs/daemon"
     sleep 0.5
   done
-  say "demo       $(field sync) and $(field health) after $((SECONDS - began_here)) s"
+  say "demo       $(field sync) and $(field health) after $((SECONDS - since)) s"
 }
 
 # Removes what the environment has on the engine: by trueup, or, when that cannot, by its labels.

@@ -30,16 +30,16 @@ try() {
     edit)
       connections=$(sed -nE 's/^  maxconn ([0-9]+)$/\1/p' "$repository/$haproxy_cfg")
       edit_haproxy "s/^  maxconn .*/  maxconn $((connections + 100))/" "haproxy: allow more connections"
-      await_environment head_is_up 120
+      await_environment is_up 120
       ;;
     broken)
       edit_haproxy 's/^  maxconn /  maxcon /' "haproxy: allow fewer connections"
-      await_hold 120
+      await_environment is_held 120
       ;;
     fix)
       git -C "$repository" revert --no-edit HEAD >/dev/null
       say "commit     $(git -C "$repository" log -1 --format='%h "%s"')"
-      await_environment head_is_up 120
+      await_environment is_up 120
       ;;
     *) echo "usage: demo.sh try edit|broken|fix" >&2 && exit 64 ;;
   esac
@@ -66,18 +66,4 @@ containers() {
   local format='{{index .Config.Labels "dev.trueup.component"}} {{.Id}} {{.State.StartedAt}}'
   docker ps --quiet --filter label=dev.trueup.source=demo |
     xargs --no-run-if-empty docker inspect --format "$format" | sort
-}
-
-head_is_up() {
-  [[ $(field revision.commit) == "$(git -C "$repository" rev-parse HEAD)" ]] && is_up
-}
-
-await_hold() {
-  local limit=$((SECONDS + $1))
-  until [[ $(field sync) == Held ]]; do
-    live "demo       $(field sync) $(field health): $(field why)"
-    ((SECONDS < limit)) || fail "it is not held after $1 s: $(field why)"
-    sleep 0.5
-  done
-  say "demo       Held and $(field health): $(field why)"
 }
