@@ -41,9 +41,9 @@ field() {
   { trueup status demo --output json 2>/dev/null || true; } | jq --raw-output ".environments[0].$1 // empty"
 }
 
-# Whether the newest commit runs.
+# Whether the newest commit was compared with what runs, and nothing differs.
 is_up() {
-  [[ $(field revision.commit) == "$(head_commit)" && $(field sync) == Synced && $(field health) == Healthy ]]
+  [[ $(field compared.commit) == "$(head_commit)" && $(field sync) == Synced && $(field health) == Healthy ]]
 }
 
 # Whether the newest commit was rolled back. A hold of an earlier one ends when the daemon has seen the newest.
