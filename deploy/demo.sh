@@ -22,7 +22,7 @@ demo=${TRUEUP_DEMO_DIR:-/var/lib/trueup-demo}
 runtime=/run/trueup-demo # what must not reach a disk
 export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
 
-for file in show machine engine build repository daemon proof try; do
+for file in show build machine engine repository daemon proof try; do
   # shellcheck source=/dev/null
   source "$here/demo/$file.sh"
 done
@@ -35,6 +35,7 @@ up() {
   ensure_engine
   start_job image "$here/demo/image.sh" load
   follow_jobs
+  binary=$(built_binary)
 
   make_repository
   write_config

@@ -4,12 +4,12 @@
 bring_up_limit=300 # seconds; a slow disk makes PostgreSQL's first start long
 
 start_daemon() {
-  if daemon_runs && [[ $(binary) -nt $demo/daemon.pid ]]; then stop_daemon; fi
+  if daemon_runs && [[ $binary -nt $demo/daemon.pid ]]; then stop_daemon; fi
   if daemon_runs; then
     say "daemon     runs already, process $(cat "$demo/daemon.pid")"
     return
   fi
-  setsid "$(binary)" --config "$config" daemon </dev/null >>"$demo/logs/daemon" 2>&1 &
+  setsid "$binary" --config "$config" daemon </dev/null >>"$demo/logs/daemon" 2>&1 &
   echo $! >"$demo/daemon.pid"
   say "daemon     process $!, its log is $demo/logs/daemon"
 }
@@ -36,29 +36,36 @@ stop_daemon() {
   say "stopped the daemon"
 }
 
-# field NAME: one field of the environment's status, without a JSON tool.
+# field JQ-PATH: one field of the environment's status; empty while nothing is known of it.
 field() {
-  trueup status demo -o json 2>/dev/null | tr -d '\n' |
-    sed -nE "s/.*\"$1\": *\"(([^\"\\\\]|\\\\.)*)\".*/\1/p"
+  { trueup status demo --output json 2>/dev/null || true; } | jq --raw-output ".environments[0].$1 // empty"
 }
 
+# Whether the newest commit was compared with what runs, and nothing differs.
 is_up() {
-  [[ $(field sync) == Synced && $(field health) == Healthy ]]
+  [[ $(field compared.commit) == "$(head_commit)" && $(field sync) == Synced && $(field health) == Healthy ]]
 }
 
-# await_environment CONDITION SECONDS: until the condition holds. A hold is an end, too: nothing more will happen.
+# Whether the newest commit was rolled back. A hold of an earlier one ends when the daemon has seen the newest.
+is_held() {
+  [[ $(field sync) == Held && $(field hold.revision.commit) == "$(head_commit)" ]]
+}
+
+head_commit() {
+  git -C "$repository" rev-parse HEAD
+}
+
+# await_environment CONDITION SECONDS
 await_environment() {
-  local began_here=$SECONDS condition=$1 sync
+  local condition=$1 limit=$((SECONDS + $2)) since=$SECONDS
   until "$condition"; do
-    sync=$(field sync)
-    live "demo       ${sync:-Unknown} $(field health): $(field why)"
+    live "demo       $(field sync) $(field health): $(field why)"
     daemon_runs || fail "the daemon ended: $(tail -n 3 "$demo/logs/daemon")"
-    [[ $sync != Held ]] || fail "the environment is held: $(field why)"
-    ((SECONDS - began_here < $2)) ||
-      fail "the environment is ${sync:-Unknown} after $2 s: $(field why); see $demo/logs/daemon"
+    if [[ $condition != is_held ]] && is_held; then fail "the environment is held: $(field why)"; fi
+    ((SECONDS < limit)) || fail "still $(field sync) after $2 s: $(field why); see $demo/logs/daemon"
     sleep 0.5
   done
-  say "demo       $(field sync) and $(field health) after $((SECONDS - began_here)) s"
+  say "demo       $(field sync) and $(field health) after $((SECONDS - since)) s"
 }
 
 # Removes what the environment has on the engine: by trueup, or, when that cannot, by its labels.

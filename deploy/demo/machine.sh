@@ -6,16 +6,14 @@ declare -A package_of=(
   [git]=git
   [cc]=gcc
   [docker]=docker.io
+  [jq]=jq
 )
-
-# Rust is often installed for a user whose profile root did not read.
-export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 check_machine() {
   local problems=()
   ((EUID == 0)) || problems+=("be root: servers get secret files that belong to their own user ids")
   [[ $DOCKER_HOST == unix://* ]] || problems+=("DOCKER_HOST must be a Unix socket: servers are probed from here")
-  command -v cargo >/dev/null || problems+=("install Rust: https://rustup.rs")
+  as_caller cargo --version >/dev/null 2>&1 || problems+=("install Rust: https://rustup.rs")
   if ((EUID == 0)) && command -v apt-get >/dev/null; then
     install_packages
   fi

@@ -11,8 +11,7 @@ container() {
 # One line a target: its job and whether it is up, from Prometheus' own API.
 targets() {
   docker exec "$(container prometheus)" wget -qO- http://127.0.0.1:9090/api/v1/targets |
-    grep -oE '"labels":\{[^}]*\}|"health":"[a-z]*"' |
-    sed -nE 's/.*"job":"([^"]*)".*/\1/p; s/"health":"([a-z]*)"/\1/p' | paste - - | sort
+    jq --raw-output '.data.activeTargets[] | "\(.labels.job)\t\(.health)"' | sort
 }
 
 # A first scrape comes within the scrape interval of 15 s.

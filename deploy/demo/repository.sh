@@ -7,14 +7,17 @@ config=$demo/trueup-daemon.yaml
 
 # Made once: what a person has committed since stays.
 make_repository() {
-  if [[ -d $repository/.git ]]; then return; fi
+  if [[ -d $repository/.git ]] && git -C "$repository" rev-parse --quiet --verify HEAD >/dev/null; then return; fi
   rm -rf "$repository" "$demo/age.key"
-  mkdir -p "$repository/environments"
+  git init --quiet --initial-branch=main "$repository"
+  git -C "$repository" config user.name "trueup demo"
+  git -C "$repository" config user.email demo@localhost
+  mkdir "$repository/environments"
   cp -r "$checkout"/sample-repo/{trueup.yaml,components,files} "$repository/"
   cp -r "$checkout/sample-repo/environments/demo" "$repository/environments/"
 
   local recipient
-  recipient=$("$(binary)" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1) ||
+  recipient=$("$binary" secret init "$demo/age.key" | grep -o 'age1[0-9a-z]*' | head -n 1) ||
     fail "trueup could not make a key"
   sed -i "s/recipients: .*/recipients: [$recipient]/" "$repository/environments/demo/environment.yaml"
   make_secrets
@@ -26,7 +29,7 @@ make_repository() {
 make_secrets() {
   rm -f "$repository"/environments/demo/secrets/*.age
   printf '%s: %s\n' superuser "$(password)" nessie "$(password)" exporter "$(password)" |
-    "$(binary)" --dir "$repository" secret encrypt demo secrets/postgresql.age
+    "$binary" --dir "$repository" secret encrypt demo secrets/postgresql.age >/dev/null
 }
 
 password() {
@@ -34,11 +37,6 @@ password() {
 }
 
 commit_all() {
-  if [[ ! -d $repository/.git ]]; then
-    git -C "$repository" init --quiet --initial-branch=main
-    git -C "$repository" config user.name "trueup demo"
-    git -C "$repository" config user.email demo@localhost
-  fi
   git -C "$repository" add --all
   git -C "$repository" commit --quiet --message "$1"
 }
@@ -60,7 +58,7 @@ subnetPool: [10.88.0.0/16]
 log: {format: text, level: info}
 YAML
   # For people: the binary with this configuration, under a name that does not change.
-  printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$(binary)" "$config" >"$demo/trueup"
+  printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$binary" "$config" >"$demo/trueup"
   chmod 755 "$demo/trueup"
 }
 

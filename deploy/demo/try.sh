@@ -9,7 +9,7 @@ things_to_try() {
 Things to try:
   $demo/trueup status                  one line an environment
   $demo/trueup history                 what was run
-  http://127.0.0.1:19090/targets                 Prometheus (the servers are on this machine only)
+  http://127.0.0.1:19090/classic/targets         Prometheus (the servers are on this machine only)
 
   change something and commit:                   the repository is $repository
     deploy/demo.sh try edit                      more connections for HAProxy: exactly one server is replaced
@@ -30,16 +30,16 @@ try() {
     edit)
       connections=$(sed -nE 's/^  maxconn ([0-9]+)$/\1/p' "$repository/$haproxy_cfg")
       edit_haproxy "s/^  maxconn .*/  maxconn $((connections + 100))/" "haproxy: allow more connections"
-      await_environment head_is_up 120
+      await_environment is_up 120
       ;;
     broken)
       edit_haproxy 's/^  maxconn /  maxcon /' "haproxy: allow fewer connections"
-      await_hold 120
+      await_environment is_held 120
       ;;
     fix)
       git -C "$repository" revert --no-edit HEAD >/dev/null
       say "commit     $(git -C "$repository" log -1 --format='%h "%s"')"
-      await_environment head_is_up 120
+      await_environment is_up 120
       ;;
     *) echo "usage: demo.sh try edit|broken|fix" >&2 && exit 64 ;;
   esac
@@ -66,20 +66,4 @@ containers() {
   local format='{{index .Config.Labels "dev.trueup.component"}} {{.Id}} {{.State.StartedAt}}'
   docker ps --quiet --filter label=dev.trueup.source=demo |
     xargs --no-run-if-empty docker inspect --format "$format" | sort
-}
-
-head_is_up() {
-  local revision
-  revision=$(field revision)
-  [[ $revision ]] && [[ $(git -C "$repository" rev-parse HEAD) == "$revision"* ]] && is_up
-}
-
-await_hold() {
-  local limit=$((SECONDS + $1))
-  until [[ $(field sync) == Held ]]; do
-    live "demo       $(field sync) $(field health): $(field why)"
-    ((SECONDS < limit)) || fail "it is not held after $1 s: $(field why)"
-    sleep 0.5
-  done
-  say "demo       Held and $(field health): $(field why)"
 }
