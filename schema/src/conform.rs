@@ -63,7 +63,7 @@ impl Check {
                     self.error(&node.mark, format!("`{}` is not a choice here", text.text), help);
                 }
             }
-            (Shape::List(list), Value::List(items)) => self.list(node, items, list, around),
+            (Shape::List(list), Value::List(items)) => self.list(items, list, around),
             (Shape::Map { names, values, patch }, Value::Map(entries)) => {
                 let stage = self.stage;
                 if *patch {
@@ -111,7 +111,7 @@ impl Check {
         self.problems.extend(fewest.unwrap_or_default());
     }
 
-    fn list(&mut self, node: &Node, items: &[Node], list: &ListShape, around: &Mark) {
+    fn list(&mut self, items: &[Node], list: &ListShape, around: &Mark) {
         if !(list.min..=list.max).contains(&items.len()) {
             let wanted =
                 if list.min == list.max { list.min.to_string() } else { format!("at least {}", list.min) };
@@ -133,7 +133,6 @@ impl Check {
             }
             seen.push((key, mark));
         }
-        let _ = node;
     }
 
     fn map(&mut self, entries: &[Entry], names: Option<TextType>, values: &Shape) {

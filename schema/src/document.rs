@@ -98,7 +98,6 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(path: &RepoPath, bytes: &[u8], kind: Kind, shapes: &Shapes, limits: &Limits) -> Parsed {
     let (nodes, mut problems) = yaml::read(path, bytes, limits);
     let mut documents = Vec::new();
-    let broken = !problems.is_empty();
     // A document of nothing is what `---` at the end of a file leaves behind.
     for node in nodes.iter().filter(|node| !node.is_null()) {
         if let Some(wrong) = wrong_kind(node, kind) {
@@ -115,7 +114,6 @@ pub(crate) fn parse(path: &RepoPath, bytes: &[u8], kind: Kind, shapes: &Shapes, 
             format!("write `apiVersion: {}` and `kind: {}`", crate::manifest::API_VERSION, kind.name());
         problems.push(Mark::start(&source).error("the file holds no document", help));
     }
-    let _ = broken;
     problems.truncate(limits.problems);
     Parsed { path: path.clone(), documents, problems }
 }

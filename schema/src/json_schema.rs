@@ -3,6 +3,8 @@
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
+mod patch;
+
 use crate::{
     ComponentName, EnvironmentName,
     manifest::{API_VERSION, ComponentSpec, EnvironmentSpec, RepositorySpec},
@@ -17,7 +19,8 @@ pub fn json_schema() -> Value {
         document::<EnvironmentName, EnvironmentSpec>(&mut generator, "Environment"),
         document::<ComponentName, ComponentSpec>(&mut generator, "Component"),
     ]);
-    let defs: Map<String, Value> = generator.take_definitions(true);
+    let mut defs: Map<String, Value> = generator.take_definitions(true);
+    patch::add(&mut defs);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "trueup manifest",
@@ -68,4 +71,49 @@ fn document<Name: JsonSchema, Spec: JsonSchema>(generator: &mut SchemaGenerator,
 fn with_description(mut schema: Value, description: &str) -> Value {
     schema["description"] = description.into();
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_schema_is_the_generated_one() {
+        let committed: Value =
+            serde_json::from_str(include_str!("../trueup.schema.json")).unwrap_or_default();
+        assert!(
+            committed == json_schema(),
+            "schema/trueup.schema.json is not current; write it with: trueup schema > schema/trueup.schema.json"
+        );
+    }
+
+    #[test]
+    fn every_field_is_described_and_every_map_of_fields_is_closed() {
+        fn check(schema: &Value, path: &str) {
+            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+                assert_eq!(schema["additionalProperties"], false, "{path} takes any field");
+                for (name, field) in properties {
+                    let described = field.get("description").is_some() || name == "spec";
+                    assert!(described, "{path}.{name} has no description");
+                }
+            }
+            match schema {
+                Value::Object(entries) => {
+                    entries.iter().for_each(|(key, value)| check(value, &format!("{path}/{key}")))
+                }
+                Value::Array(items) => items.iter().for_each(|value| check(value, path)),
+                _ => {}
+            }
+        }
+        check(&json_schema(), "");
+    }
+
+    #[test]
+    fn a_patch_requires_nothing_but_the_key_of_an_entry() {
+        let schema = json_schema();
+        assert_eq!(schema["$defs"]["ComponentSpecPatch"].get("required"), None);
+        let file = &schema["$defs"]["FileSpecPatch"];
+        assert_eq!(file["required"], json!(["to"]));
+        assert_eq!(file["properties"]["$remove"]["const"], true);
+    }
 }

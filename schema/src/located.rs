@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Places, Problem, Severity,
+    Places, Problem,
     conform::entry_key,
     place::parent,
     shape::Shape,
@@ -30,11 +30,6 @@ impl Located {
             }
             rest = parent(rest).unwrap_or_default();
         }
-    }
-
-    /// Returns whether something is written at exactly this path.
-    pub(crate) fn holds(&self, path: &str) -> bool {
-        self.0.contains_key(path)
     }
 
     pub(crate) fn places(&self) -> Places {
@@ -81,9 +76,5 @@ pub(crate) struct Findings<'a> {
 impl Findings<'_> {
     pub(crate) fn error(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(self.located.at(path).error(message, help.into()));
-    }
-
-    pub(crate) fn warning(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        self.problems.push(self.located.at(path).problem(Severity::Warning, message, help.into()));
     }
 }

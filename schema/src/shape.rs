@@ -103,14 +103,6 @@ impl Shape {
         compile(root, defs, None)
     }
 
-    /// Returns the field at a key of a map of fields.
-    pub(crate) fn field(&self, key: &str) -> Option<&Field> {
-        match self {
-            Self::Fields(fields) => fields.0.get(key),
-            _ => None,
-        }
-    }
-
     /// Returns the shape of the value at a key.
     pub(crate) fn at(&self, key: &str) -> Option<&Self> {
         match self {
