@@ -16,12 +16,13 @@ const MOST_LINES: usize = 12;
 /// How many unchanged lines stand around a changed one.
 const CONTEXT: usize = 1;
 
-/// Returns the lines of a change's fields.
+/// Returns the lines of a change's fields; a place is said once where several fields share it.
 pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
     let marks = style.marks();
     let rows: Vec<Row<'_>> = rows(change, marks);
     let column = rows.iter().filter(|row| !row.value.is_empty()).map(|row| row.label.chars().count()).max();
     let mut lines = Vec::new();
+    let mut before = None;
     for row in rows.iter().take(MOST_FIELDS) {
         let label = format!("{:<1$}", row.label, if row.value.is_empty() { 0 } else { column.unwrap_or(0) });
         let mut line = Line::new().add("      ").add(label);
@@ -31,7 +32,9 @@ pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
         if let Some(note) = row.note {
             line = line.paint(Paint::Dim, format!("{}{note}", marks.dot));
         }
-        lines.push(line.right(row.field.place.as_ref().map(words::place)));
+        let place = row.field.place.as_ref().filter(|place| before != Some(*place));
+        before = row.field.place.as_ref();
+        lines.push(line.right(place.map(words::place)));
         if let Some(diff) = &row.field.diff {
             lines.extend(excerpt(diff, marks));
         }

@@ -278,11 +278,11 @@ impl World {
         let after = |step: &trueup_plan::Step| {
             step.after.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
-        plan.steps
-            .iter()
-            .map(|step| format!("{} <- {}\n", step.key, after(step)))
-            .collect::<String>()
-            .replace(" <- \n", "\n")
+        let line = |step: &trueup_plan::Step| match step.after.is_empty() {
+            true => step.key.to_string(),
+            false => format!("{} <- {}", step.key, after(step)),
+        };
+        plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
