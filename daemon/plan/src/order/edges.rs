@@ -34,7 +34,7 @@ pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
             let own =
                 other.kind == Kind::Volume && other.component.is_some() && other.component == id.component;
             if own || (other.kind == Kind::Network && is_attached(&declared.spec, other)) {
-                wait(graph, &dependent.create, [*step]);
+                wait(graph, dependent.create.iter().chain(&dependent.update), [*step]);
             }
         }
     }
@@ -219,11 +219,12 @@ fn last(graph: &Graph) -> Vec<StepKey> {
 /// Returns the ports of the host that a configuration takes, whatever the address, as `port 5432`.
 fn published(spec: &Spec) -> BTreeSet<String> {
     let ports = spec.get("ports").and_then(Value::as_object).into_iter().flat_map(|ports| ports.values());
+    let host = |one: &str| format!("port {}", one.rsplit(':').next().unwrap_or(one).trim());
     ports
-        .filter_map(|port| match port.get("publish")? {
-            Value::String(text) => Some(format!("port {}", text.rsplit(':').next().unwrap_or(text))),
-            Value::Number(number) => Some(format!("port {number}")),
-            _ => None,
+        .flat_map(|port| match port.get("publish") {
+            Some(Value::String(text)) => text.split(',').map(host).collect(),
+            Some(Value::Number(number)) => vec![format!("port {number}")],
+            _ => Vec::new(),
         })
         .collect()
 }

@@ -54,14 +54,16 @@ pub(super) struct Row<'a> {
     pub(super) field: &'a FieldChange,
 }
 
-/// Returns one row a field, the one that forces the rest first; a file that comes or goes is one row, whatever fields it has.
+/// Returns one row a field, the one that forces the rest first. An image that has another name has another
+/// id too, which says nothing more. A file that comes or goes is one row, whatever fields it has.
 pub(super) fn rows(change: &Change, marks: Marks) -> Vec<Row<'_>> {
     let mixed = change.fields.iter().map(|field| field.cause).collect::<BTreeSet<_>>().len() > 1;
     let mut whole = BTreeSet::new();
     let mut rows = Vec::new();
     let mut fields: Vec<&FieldChange> = change.fields.iter().filter(|field| field.path != "state").collect();
     fields.sort_by_key(|field| change.forced_by.as_ref() != Some(&field.path));
-    for field in fields {
+    let renamed = fields.iter().any(|field| field.path == "image.reference");
+    for field in fields.into_iter().filter(|field| !(renamed && field.path == "image.id")) {
         let (label, mut value) = row(field, marks);
         if let Some((file, word)) = comes_or_goes(field, change) {
             if !whole.insert(file) {
@@ -82,6 +84,7 @@ fn row(field: &FieldChange, marks: Marks) -> (String, String) {
         Some((path, "digest")) => format!("{noun} {}", value::clean(path)),
         Some((path, inner)) => format!("{noun} {} {}", value::clean(path), value::clean(inner)),
         None if secret => format!("secret {}", value::clean(field.path.trim_end_matches(".digest"))),
+        None if field.path == "image.reference" => "image".to_owned(),
         None => value::clean(&field.path),
     };
     if field.diff.is_some() {

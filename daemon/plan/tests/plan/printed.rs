@@ -90,8 +90,12 @@ fn files_come_and_go_in_one_line_each() {
 #[test]
 fn intent_and_drift_stand_side_by_side() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
-    world.declared("haproxy").places.0.insert("image".into(), place("components/haproxy.yaml:6:10"));
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
+    world
+        .declared("haproxy")
+        .places
+        .0
+        .insert("image.reference".into(), place("components/haproxy.yaml:6:10"));
     world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
     world
         .declared("prometheus")
@@ -114,9 +118,32 @@ fn intent_and_drift_stand_side_by_side() {
 }
 
 #[test]
+fn an_image_is_named_or_else_its_id_is_shown() {
+    let mut world = World::demo();
+    let image = |name: &str, id: &str| json!({"reference": name, "id": format!("sha256:{}", id.repeat(32))});
+    world.declared("haproxy").spec["image"] = image("haproxy:1@sha256:aabbccdd", "aa");
+    world.declared("prometheus").spec["image"] = image("prometheus:1", "aa");
+    world.settle();
+    world.declared("haproxy").spec["image"] = image("haproxy:2@sha256:ddeeff00", "bb");
+    world.declared("prometheus").spec["image"] = image("prometheus:1", "bb");
+    assert_snapshot!(world.printed(), @r#"
+    demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
+
+      ~ haproxy      recreate, because the image changed · interrupts postgresql:5432
+          image   haproxy:1@aabb… → haproxy:2@ddee…                              components/haproxy.yaml
+      ~ prometheus   recreate, because the image changed
+          image.id   changed (digest aaaa… → bbbb…)                           components/prometheus.yaml
+      = 1 unchanged
+
+    2 change · 8 steps in 4 waves · intent 2
+    plan ######## · to run exactly this: trueup apply demo --plan ########
+    "#);
+}
+
+#[test]
 fn drift_of_a_changed_component_is_repaired_along() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     world.observed("haproxy").spec["env"] = json!({"DEBUG": "1"});
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -333,7 +360,8 @@ fn a_new_environment_is_short() {
         "prometheus",
     ] {
         world.service(name, &["data"]);
-        world.declared(name).spec["image"] = json!(format!("demo/{name}:12@sha256:{}", "ab".repeat(32)));
+        world.declared(name).spec["image"]["reference"] =
+            json!(format!("demo/{name}:12@sha256:{}", "ab".repeat(32)));
     }
     world.volume("etcd", "data").volume("postgresql", "data").volume("prometheus", "tsdb");
     world.declared("haproxy").spec["ports"] = json!({"sql": {"port": 5432, "publish": "5432"}});
@@ -388,7 +416,7 @@ fn replicas_take_one_line_and_follow_each_other() {
     }
     world.settle();
     for name in ["web", "web-2", "web-3"] {
-        world.declared(name).spec["image"] = json!("web:2");
+        world.declared(name).spec["image"]["reference"] = json!("web:2");
     }
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -419,7 +447,7 @@ fn replicas_take_one_line_and_follow_each_other() {
 fn start_first_interrupts_nothing() {
     let mut world = World::demo();
     world.declared("haproxy").update = Update::StartFirst;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
@@ -449,7 +477,7 @@ fn a_job_runs_once_for_its_inputs() {
     world.settle();
     let declared = world.declared("migrate");
     (declared.done, declared.inputs) = (false, Some("other".into()));
-    declared.spec["image"] = json!("migrate:2");
+    declared.spec["image"]["reference"] = json!("migrate:2");
     declared.irreversible = Some("the tables that it changes".into());
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -507,7 +535,7 @@ fn a_network_that_is_replaced_takes_what_is_attached_along() {
 fn without_a_record_nobody_knows_why() {
     let mut world = World::demo();
     world.applied = None;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
@@ -524,7 +552,7 @@ fn without_a_record_nobody_knows_why() {
 fn in_ascii_and_in_colour_it_says_the_same() {
     let mut world = World::demo();
     world.desired.revision.subject = "größer\u{1b}[2J".into();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     let plan = world.plan();
     let colourless = text(&plan, &Style::default(), now());
     let ascii = text(&plan, &Style { ascii: true, ..Style::default() }, now());
@@ -725,7 +753,7 @@ fn a_change_that_heals_a_network_makes_what_is_attached_again() {
     world.desired.self_heal = false;
     world.live.resources.remove(&network("data"));
     world.observed("haproxy").state.running = false;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.steps(), @"
     create network data
     create haproxy <- create network data

@@ -138,10 +138,10 @@ fn mutate(world: &mut World, mutation: Mutation, number: usize) {
         _ => {
             for (_, declared) in world.desired.resources.iter_mut().filter(|(id, _)| of_component(id)) {
                 match mutation {
-                    Mutation::Image => declared.spec["image"] = json!("new:2"),
+                    Mutation::Image => declared.spec["image"]["reference"] = json!("new:2"),
                     Mutation::Memory => declared.spec["resources"]["memory"] = json!(2),
                     Mutation::Reload => declared.spec["reload"] = json!(2),
-                    Mutation::Aliases => declared.spec["aliases"] = json!(["x"]),
+                    Mutation::Aliases => declared.spec["networks"]["data"]["aliases"] = json!(["x"]),
                     Mutation::Moved => declared.spec["networks"] = json!({"control": {}}),
                     _ => declared.update = Update::StartFirst,
                 }
@@ -334,7 +334,7 @@ proptest! {
 #[test]
 fn a_live_state_that_moved_changes_the_digest_of_the_plan() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     let before = world.plan().digest;
     world.observed("haproxy").handle = "another".into();
     assert_ne!(before, world.plan().digest);

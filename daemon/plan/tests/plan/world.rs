@@ -83,7 +83,7 @@ fn rules() -> Rules {
     let workload = vec![
         rule("resources", How::InPlace, false, None),
         rule("restart", How::InPlace, false, None),
-        rule("aliases", How::InPlace, true, None),
+        rule("networks", How::InPlace, true, None),
         rule("reload", How::Restart, true, None),
         rule("", How::Recreate, true, None),
     ];
@@ -290,7 +290,7 @@ fn spec(component: &str, networks: &[&str]) -> Value {
     let networks: BTreeMap<&str, Value> =
         networks.iter().map(|name| (*name, json!({"aliases": [component]}))).collect();
     json!({
-        "image": format!("{component}:1"),
+        "image": {"reference": format!("{component}:1"), "id": format!("sha256:{component}-1")},
         "networks": networks,
         "resources": {"memory": 1 << 30},
         "restart": "unless-stopped",
