@@ -180,10 +180,10 @@ fn difference<'a>(
     fields.extend(state);
     let how = fields.iter().map(|field| field.how).max().expect("there is a field or the function returned");
     let mut change = blank(id, action, how, cause(&fields));
-    let restarts = how == How::Restart && observed.state.running;
+    let restarts = how == How::Restart && observed.state.is_up();
     let rolling = replicas(input, id) > 1;
-    let hidden = action == Action::Start || rolling || !observed.state.running;
-    change.overlaps = observed.state.running && starts_first(declared, action);
+    let hidden = action == Action::Start || rolling || !observed.state.is_up();
+    change.overlaps = observed.state.is_up() && starts_first(declared, action);
     if (disturbs || restarts) && !hidden && !change.overlaps {
         change.interrupts.clone_from(&declared.serves);
     }

@@ -130,7 +130,7 @@ fn mutate(world: &mut World, mutation: Mutation, number: usize) {
                 match mutation {
                     Mutation::Drift => live.spec["resources"]["memory"] = json!(1),
                     Mutation::Stopped => live.state.running = false,
-                    _ => live.state.paused = live.state.running,
+                    _ => live.state.paused = true,
                 }
             }
         }
@@ -185,7 +185,8 @@ impl Run<'_> {
             }
             Act::Restart { .. } => {
                 self.needs_are_ready(id);
-                self.world.live.resources.get_mut(id).unwrap().state.paused = false;
+                let state = &mut self.world.live.resources.get_mut(id).unwrap().state;
+                (state.running, state.paused) = (true, false);
             }
             Act::Update { after, .. } => self.world.live.resources.get_mut(id).unwrap().spec = after.clone(),
             Act::Run { .. } => {
@@ -222,7 +223,7 @@ impl Run<'_> {
         new.handle.push_str("-new");
         if let Some(old) = self.world.live.resources.insert(id.clone(), new) {
             assert!(replaces, "{id} is there and is not set aside");
-            self.aside.insert(id.clone(), (attached(&old.spec), old.state.running));
+            self.aside.insert(id.clone(), (attached(&old.spec), old.state.is_up()));
         }
     }
 

@@ -278,9 +278,12 @@ impl World {
         let after = |step: &trueup_plan::Step| {
             step.after.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
-        let line = |step: &trueup_plan::Step| match step.after.is_empty() {
-            true => step.key.to_string(),
-            false => format!("{} <- {}", step.key, after(step)),
+        let line = |step: &trueup_plan::Step| {
+            if step.after.is_empty() {
+                step.key.to_string()
+            } else {
+                format!("{} <- {}", step.key, after(step))
+            }
         };
         plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     }
