@@ -2,6 +2,8 @@
 
 pub mod crash;
 pub mod failure;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod graph;
 pub mod hold;
 pub mod journal;
