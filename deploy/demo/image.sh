@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The image of the demo: seven real servers from Debian packages, so that no image registry is needed.
 #
-#   image.sh prepare      build what needs no engine and keep it for the next time
 #   image.sh load         put the image into the engine of DOCKER_HOST, unless it is there already
 #   image.sh name         print the image's name
 #
-# As root on Debian it is made with debootstrap, else by `docker build` on Debian's public image.
+# As root on Debian it is made with debootstrap and kept for the next engine, else by `docker build` on Debian's public
+# image.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -33,8 +33,8 @@ debian_uri() {
   echo "${uri:-http://deb.debian.org/debian}"
 }
 
-prepare() {
-  if ! can_debootstrap || [[ -s $archive ]]; then return; fi
+make_archive() {
+  if [[ -s $archive ]]; then return; fi
   local root
   mkdir -p "$cache"
   root=$(mktemp -d "$cache/demo-image.XXXXXX")
@@ -58,7 +58,7 @@ is_loaded() {
 load() {
   if is_loaded; then return; fi
   if can_debootstrap; then
-    prepare
+    make_archive
     docker import --change "LABEL $label=$inputs" --change 'ENV LANG=C.UTF-8' "$archive" "$image"
   else
     docker build --label "$label=$inputs" --tag "$image" "$here"
@@ -66,8 +66,7 @@ load() {
 }
 
 case ${1:-} in
-  prepare) prepare ;;
   load) load ;;
   name) echo "$image" ;;
-  *) echo "usage: image.sh prepare|load|name" >&2 && exit 64 ;;
+  *) echo "usage: image.sh load|name" >&2 && exit 64 ;;
 esac

@@ -17,7 +17,8 @@ strip_down() {
   rm -rf /var/lib/postgresql/15 /etc/postgresql /var/cache/* /var/lib/apt/lists/* /var/log/* \
     /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/i18n /usr/share/lintian \
     /usr/share/javascript/moment-timezone/data /usr/bin/promtool /usr/bin/amtool \
-    /usr/lib/postgresql/15/lib/bitcode /usr/lib/postgresql/15/lib/llvmjit.so /usr/lib/*/libLLVM-*.so* /usr/lib/*/libz3.so*
+    /usr/lib/postgresql/15/lib/bitcode /usr/lib/postgresql/15/lib/llvmjit.so \
+    /usr/lib/*/libLLVM-*.so* /usr/lib/*/libz3.so*
 }
 
 renumber postgres 70

@@ -90,20 +90,15 @@ pub(crate) fn list(
     let mut seen = 0;
     while let Some((folder, id)) = folders.pop() {
         seen += 1;
-        if seen > limits.files || walk.listing.len() > limits.files {
-            let last = walk.listing.last_key_value().map_or(folder, |(path, _)| path.as_str().to_owned());
-            walk.refused.add(
-                &last,
-                format!("the commit holds more than {} files or folders", limits.files),
-                "keep configuration in a repository of its own",
-            );
-            break;
-        }
         walk.folder(&folder, id, &mut folders).map_err(|source| Error::ReadObject {
             what: format!("folder `{folder}` of commit {commit}"),
             location: repository.git_dir().display().to_string(),
             source: Cause::new(&source),
         })?;
+        if seen > limits.files || walk.listing.len() > limits.files {
+            walk.refused.too_many(&folder, limits);
+            break;
+        }
     }
     let Walk { refused, listing, .. } = walk;
     refused.check(commit)?;
@@ -164,6 +159,12 @@ impl Refused {
 
     pub(crate) fn submodule(&mut self, path: &str) {
         self.add(path, "it is a submodule", "commit the files themselves; other repositories are never read");
+    }
+
+    pub(crate) fn too_many(&mut self, folder: &str, limits: &Limits) {
+        let reason = format!("with it there are more than {} files or folders", limits.files);
+        let folder = if folder.is_empty() { "(root)" } else { folder };
+        self.add(folder, reason, "keep configuration in a repository of its own");
     }
 
     pub(crate) fn add(&mut self, path: &str, reason: impl Into<String>, help: &str) {

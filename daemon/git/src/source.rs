@@ -40,7 +40,7 @@ struct Inner {
 
 enum Place {
     Local(PathBuf),
-    Mirror(Mirror),
+    Mirror(Box<Mirror>),
 }
 
 /// A repository that is open, and what keeps its folder in place.
@@ -61,7 +61,7 @@ impl GitSource {
             }
             Location::Remote(address) => {
                 let remote = Remote::new(address.clone(), &config);
-                Place::Mirror(Mirror::new(config.mirror_dir.clone(), remote))
+                Place::Mirror(Box::new(Mirror::new(config.mirror_dir.clone(), remote)))
             }
         };
         let SourceConfig { location, reference, limits, .. } = config;
