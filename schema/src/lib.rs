@@ -7,20 +7,32 @@
 //! Snapshot --load--> Catalogue --resolve(environment)--> Resolved --deliver(secrets)--> Materials
 //! ```
 
+mod catalogue;
+mod deliver;
+mod explain;
+mod json_schema;
+mod limits;
 pub mod manifest;
 pub mod material;
 pub mod names;
 pub mod place;
+mod render;
 pub mod report;
 pub mod resolved;
 pub mod secret;
 pub mod snapshot;
 
+pub use catalogue::{Cache, Catalogue, load, load_with};
+pub use deliver::Opened;
+pub use explain::{ExplainError, Explanation, Layer, LayerKind, explain};
+pub use json_schema::json_schema;
+pub use limits::Limits;
 pub use material::{Content, ContentDigest, Materials};
 pub use names::{
     ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
 };
 pub use place::{Place, Places};
+pub use render::render;
 pub use report::{Problem, Report, Severity};
 pub use resolved::{DeliveredFile, Deliveries, Endpoint, Resolved, ResolvedComponent, SecretRef, Subnet};
 pub use secret::{DigestKey, Secret};

@@ -11,6 +11,7 @@ use crate::{ResourceId, Spec};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     /// The environment's resources.
+    #[serde(with = "crate::resource::as_list")]
     pub resources: BTreeMap<ResourceId, Observed>,
     /// What stands in the way or where it does not belong.
     pub foreign: Vec<Foreign>,
