@@ -61,13 +61,16 @@ impl Docker {
             if let Some(end) = end_of(&found, starts) {
                 return Err(self.unwell(run, &found, format!("{resource} {end}")).await);
             }
-            let patience = probe.timeout.min(deadline.saturating_duration_since(Instant::now()).max(SOON));
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A probe without a start-up time is one look at what runs: it has the time of one try.
+            let patience = if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
             if Instant::now() + pause >= deadline {
-                let within = Span(probe.startup);
-                return Err(self
-                    .unwell(run, &found, format!("{resource} was not healthy within {within}: {why}"))
-                    .await);
+                let message = match probe.startup {
+                    Duration::ZERO => format!("{resource} is not healthy: {why}"),
+                    within => format!("{resource} was not healthy within {}: {why}", Span(within)),
+                };
+                return Err(self.unwell(run, &found, message).await);
             }
             run.progress.tell(resource, &format!("waiting for {check}"));
             tokio::select! {
