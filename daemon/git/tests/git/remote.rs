@@ -14,7 +14,7 @@ use trueup_git::{Error, GitSource, Kind, Reference, SourceConfig};
 
 use crate::{
     repository::{Repository, read},
-    server::{ADVERTISEMENT, Server},
+    server::{ADVERTISEMENT, Server, TlsServer},
 };
 
 const TOKEN: &str = "tok-9f8e7d6c5b4a";
@@ -212,6 +212,30 @@ async fn a_server_that_wants_a_login_is_told_when_there_is_no_token() {
     let error = GitSource::open(config(&server.url(), &folder)).unwrap().fetch().await.err().unwrap();
     assert!(matches!(error, Error::Authenticate { token_file: None, .. }), "{error:?}");
     assert!(error.help().unwrap().contains("tokenFile"));
+}
+
+#[tokio::test]
+async fn an_authority_of_the_operator_is_trusted_and_no_other() {
+    let repository = Repository::new();
+    let commit = repository.commit("a", "1", "one");
+    let server = TlsServer::git(&repository.path().join(".git"));
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("https://{}/repository.git", server.address);
+    let unknown = GitSource::open(config(&url, &folder)).unwrap().fetch().await.err().unwrap();
+    assert!(printed(&unknown).contains("certificate"), "{}", printed(&unknown));
+
+    let ca_file = Some(server.authority.clone());
+    let source = GitSource::open(SourceConfig { ca_file, ..with_token(&url, &folder, TOKEN) }).unwrap();
+    assert_eq!(source.fetch().await.unwrap().revision.commit, commit);
+
+    let broken = folder.path().join("broken.pem");
+    for content in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        fs::write(&broken, content).unwrap();
+        let ca_file = Some(broken.clone());
+        let source = GitSource::open(SourceConfig { ca_file, ..config(&url, &folder) }).unwrap();
+        let error = source.fetch().await.err().unwrap();
+        assert_eq!(error.kind(), Kind::Config, "{}", printed(&error));
+    }
 }
 
 #[tokio::test]
