@@ -27,13 +27,14 @@ pub(crate) struct Work<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct History<'a> {
     pub(crate) applied: Option<&'a Applied>,
-    /// Nothing was applied and nothing runs: everything is new.
+    /// Nothing was applied and nothing runs, whatever volumes an earlier environment left: everything is new.
     pub(crate) first: bool,
 }
 
 impl<'a> History<'a> {
     pub(crate) fn new(input: &Input<'a>) -> Self {
-        let first = input.applied.is_none() && input.live.resources.is_empty();
+        let runs = input.live.resources.keys().any(|id| id.kind > Kind::Volume);
+        let first = input.applied.is_none() && !runs;
         Self { applied: input.applied, first }
     }
 
@@ -179,10 +180,10 @@ fn difference<'a>(
     fields.extend(state);
     let how = fields.iter().map(|field| field.how).max().expect("there is a field or the function returned");
     let mut change = blank(id, action, how, cause(&fields));
-    let restarts = how == How::Restart && observed.state.running;
+    let restarts = how == How::Restart && observed.state.is_up();
     let rolling = replicas(input, id) > 1;
-    let hidden = action == Action::Start || rolling || !observed.state.running;
-    change.overlaps = observed.state.running && starts_first(declared, action);
+    let hidden = action == Action::Start || rolling || !observed.state.is_up();
+    change.overlaps = observed.state.is_up() && starts_first(declared, action);
     if (disturbs || restarts) && !hidden && !change.overlaps {
         change.interrupts.clone_from(&declared.serves);
     }
@@ -254,7 +255,10 @@ fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
 fn headlines(id: &ResourceId, declared: &Declared, cause: Cause) -> Vec<FieldChange> {
     let wanted = |difference: &Difference| {
         let keys: Vec<&str> = difference.keys.iter().map(String::as_str).collect();
-        matches!((id.kind, keys.as_slice()), (_, ["image" | "subnet"] | ["ports", _, "publish"]))
+        matches!(
+            (id.kind, keys.as_slice()),
+            (_, ["image" | "subnet"] | ["image", "reference"] | ["ports", _, "publish"])
+        )
     };
     diff::diff(&Value::Null, &declared.spec)
         .into_iter()

@@ -95,7 +95,7 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
         declared.fetch.as_ref().map(|what| graph.add("fetch", id, Act::Fetch { what: what.clone() }, FETCH));
     let act = Act::Create { spec: declared.spec.clone(), replaces: observed.map(aside) };
     parts.create = Some(graph.add("create", id, act, CREATE));
-    if let Some(observed) = observed.filter(|old| old.state.running && id.kind > Kind::Volume) {
+    if let Some(observed) = observed.filter(|old| old.state.is_up() && id.kind > Kind::Volume) {
         parts.stop = Some(graph.add("stop", id, Act::Stop { old: aside(observed) }, STOP));
     }
     match id.kind {
@@ -140,7 +140,7 @@ fn same_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Dec
         parts.update = Some(graph.add("update", id, act, UPDATE));
     }
     if id.kind == Kind::Workload {
-        if !observed.state.running {
+        if !observed.state.is_up() {
             parts.start = Some(graph.add("start", id, Act::Start { old: Some(old) }, START));
         } else if work.change.how == How::Restart {
             parts.restart = Some(graph.add("restart", id, Act::Restart { old }, STOP));
@@ -162,5 +162,5 @@ fn verify(graph: &mut Graph, parts: &mut Parts<'_>, declared: &Declared) {
 }
 
 fn aside(observed: &Observed) -> Aside {
-    Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.running }
+    Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.is_up() }
 }
