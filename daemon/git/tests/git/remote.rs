@@ -46,7 +46,7 @@ fn printed(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {:?}", error.help());
     let mut next = std::error::Error::source(error);
     while let Some(error) = next {
-        text += &format!(" {error} {error:?}");
+        text = format!("{text} {error} {error:?}");
         next = error.source();
     }
     text
@@ -157,11 +157,8 @@ async fn a_broken_mirror_and_what_a_crash_left_are_replaced() {
     fs::create_dir(mirror.join("7.part")).unwrap();
     for (number, broken) in [(1, "objects/pack"), (2, "HEAD"), (3, "objects")] {
         let broken = mirror.join(format!("{number}.git")).join(broken);
-        if broken.is_dir() {
-            fs::remove_dir_all(broken).unwrap()
-        } else {
-            fs::remove_file(broken).unwrap()
-        }
+        let removed = if broken.is_dir() { fs::remove_dir_all(broken) } else { fs::remove_file(broken) };
+        removed.unwrap();
         assert_eq!(read(&source.fetch().await.unwrap(), "a"), "1");
     }
     source.fetch().await.unwrap();
@@ -279,7 +276,7 @@ async fn hostile(server: &Server) -> (Error, Duration) {
     let source = GitSource::open(config).unwrap();
     let begin = Instant::now();
     let error = source.fetch().await.err().expect("it fails");
-    assert!(generations(&folder).iter().all(|name| name.ends_with(".part")), "no generation is made");
+    assert!(generations(&folder).iter().all(|name| name.contains(".part")), "no generation is made");
     (error, begin.elapsed())
 }
 

@@ -42,12 +42,14 @@ impl Server {
         thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let (count, seen, answer) = (Arc::clone(&count), Arc::clone(&seen), Arc::clone(&answer));
-                thread::spawn(move || {
-                    let Some(request) = Request::read(&stream) else { return };
+                let serve = move || {
+                    let request = Request::read(&stream)?;
                     count.fetch_add(1, Ordering::SeqCst);
                     seen.lock().unwrap().extend(request.headers.get("authorization").cloned());
                     answer(&request, &mut stream);
-                });
+                    Some(())
+                };
+                thread::spawn(serve);
             }
         });
         Self { address, requests, logins }
@@ -86,11 +88,10 @@ impl TlsServer {
             for stream in listener.incoming().flatten() {
                 let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(connection, stream);
-                if let Some(request) = Request::read(&mut stream) {
-                    request.run_git(&path, &mut stream);
-                    stream.conn.send_close_notify();
-                    let _ = stream.flush();
-                }
+                let Some(request) = Request::read(&mut stream) else { continue };
+                request.run_git(&path, &mut stream);
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
             }
         });
         Self { address, authority: folder.path().join("ca.pem"), _folder: folder }
@@ -168,16 +169,15 @@ impl Request {
         }
         let mut body = Vec::new();
         if headers.get("transfer-encoding").is_some_and(|kind| kind == "chunked") {
-            loop {
+            let mut done = false;
+            while !done {
                 let mut size = String::new();
                 reader.read_line(&mut size).ok()?;
                 let size = usize::from_str_radix(size.trim(), 16).ok()?;
                 let mut chunk = vec![0; size + 2];
                 reader.read_exact(&mut chunk).ok()?;
-                if size == 0 {
-                    break;
-                }
                 body.extend_from_slice(&chunk[..size]);
+                done = size == 0;
             }
         } else if let Some(size) = headers.get("content-length") {
             body.resize(size.parse().ok()?, 0);
