@@ -39,19 +39,17 @@ impl Server {
         let requests = Arc::new(AtomicUsize::new(0));
         let logins = Arc::new(Mutex::new(Vec::new()));
         let (count, seen, answer) = (Arc::clone(&requests), Arc::clone(&logins), Arc::new(answer));
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let (count, seen, answer) = (Arc::clone(&count), Arc::clone(&seen), Arc::clone(&answer));
-                let serve = move || {
-                    let request = Request::read(&stream)?;
-                    count.fetch_add(1, Ordering::SeqCst);
-                    seen.lock().unwrap().extend(request.headers.get("authorization").cloned());
-                    answer(&request, &mut stream);
-                    Some(())
-                };
-                thread::spawn(serve);
-            }
-        });
+        let serve = move |mut stream: TcpStream| {
+            let (count, seen, answer) = (Arc::clone(&count), Arc::clone(&seen), Arc::clone(&answer));
+            thread::spawn(move || {
+                let request = Request::read(&stream)?;
+                count.fetch_add(1, Ordering::SeqCst);
+                seen.lock().unwrap().extend(request.headers.get("authorization").cloned());
+                answer(&request, &mut stream);
+                Some(())
+            });
+        };
+        thread::spawn(move || listener.incoming().flatten().for_each(serve));
         Self { address, requests, logins }
     }
 
@@ -84,16 +82,15 @@ impl TlsServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let path = path.to_owned();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, stream);
-                let Some(request) = Request::read(&mut stream) else { continue };
-                request.run_git(&path, &mut stream);
-                stream.conn.send_close_notify();
-                let _ = stream.flush();
-            }
-        });
+        let serve = move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            let Some(request) = Request::read(&mut stream) else { return };
+            request.run_git(&path, &mut stream);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        };
+        thread::spawn(move || listener.incoming().flatten().for_each(serve));
         Self { address, authority: folder.path().join("ca.pem"), _folder: folder }
     }
 }
