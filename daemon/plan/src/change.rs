@@ -12,6 +12,12 @@ use crate::{
     rule::ruling,
 };
 
+/// The field that stands for the check of a workload. It is no part of its configuration.
+pub(crate) const CHECK: &str = "health";
+
+/// The field that stands for whether a workload runs.
+pub(crate) const STATE: &str = "state";
+
 /// A change with what its steps are made of.
 pub(crate) struct Work<'a> {
     pub(crate) change: Change,
@@ -170,6 +176,7 @@ fn difference<'a>(
 ) -> Option<Work<'a>> {
     let (declared, observed) = of;
     let (mut fields, disturbs) = fields(input, history, id, of);
+    fields.extend(check(history, id, declared));
     let state = condition(id, observed);
     let action = match fields.iter().map(|field| field.how).max() {
         None if state.is_none() => return None,
@@ -228,6 +235,24 @@ fn fields(
     (fields, interrupts)
 }
 
+/// Returns a check that its author changed, as a field: no engine knows it, and only trying it shows
+/// whether what runs passes it.
+fn check(history: History<'_>, id: &ResourceId, declared: &Declared) -> Option<FieldChange> {
+    let before = history.applied?.desired.resources.get(id)?.probe.as_ref();
+    if before == declared.probe.as_ref() {
+        return None;
+    }
+    Some(FieldChange {
+        path: CHECK.into(),
+        before: before.map(|probe| probe.check.clone()),
+        after: declared.probe.as_ref().map(|probe| probe.check.clone()),
+        cause: Cause::Intent,
+        how: How::InPlace,
+        place: declared.places.find(CHECK).cloned(),
+        diff: None,
+    })
+}
+
 /// Returns the condition of a workload that should run, but does not, as a field.
 fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
     let state = &observed.state;
@@ -241,7 +266,7 @@ fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
     };
     let before = state.detail.as_ref().map_or(word.clone(), |detail| format!("{word}, {detail}"));
     Some(FieldChange {
-        path: "state".into(),
+        path: STATE.into(),
         before: Some(json!(before)),
         after: Some(json!("running")),
         cause: Cause::Drift,

@@ -81,9 +81,15 @@ fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
     Ok(answer.trim() == "yes")
 }
 
-/// The folder that a command about manifests reads.
+/// The folder of the repository around the current one: that of `trueup.yaml`.
+fn root(global: &Global) -> std::path::PathBuf {
+    let here = std::path::absolute(&global.dir).unwrap_or_else(|_| global.dir.clone());
+    let found = here.ancestors().find(|folder| folder.join("trueup.yaml").is_file()).map(Into::into);
+    found.unwrap_or(here)
+}
+
+/// The files that a command about manifests reads.
 fn checkout(global: &Global) -> Result<trueup_schema::Snapshot, Failure> {
-    let root = trueup_git::discover(&global.dir).unwrap_or_else(|_| global.dir.clone());
-    trueup_git::worktree(&root, &trueup_git::Limits::default())
+    trueup_git::worktree(&root(global), &trueup_git::Limits::default())
         .map_err(|error| crate::world::git_failure(&error))
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use trueup_schema::{EnvironmentName, Limits, RepoPath, load};
 use trueup_secrets::{Edited, Identities, Recipients, Verdict};
 
-use super::checkout;
+use super::{checkout, root};
 use crate::{
     args::{Global, Secret},
     failure::{Failure, Kind},
@@ -53,7 +53,6 @@ impl Vault {
         let mut key_files = config.keys;
         key_files.extend(global.key.iter().cloned());
         let keys = Identities::load(&key_files).map_err(|error| secret_failure(&error))?;
-        let root = trueup_git::discover(&global.dir).unwrap_or_else(|_| global.dir.clone());
         let snapshot = checkout(global)?;
         let catalogue = load(&snapshot, &Limits::default())?;
         let folder = catalogue.environment_folder(env);
@@ -65,7 +64,7 @@ impl Vault {
             .filter(|path| std::path::Path::new(path).extension().is_some_and(|end| end == "age"))
             .filter_map(|path| path.parse().ok())
             .collect();
-        Ok(Self { env: env.clone(), folder: root.join(folder.as_str()), keys, recipients, files })
+        Ok(Self { env: env.clone(), folder: root(global).join(folder.as_str()), keys, recipients, files })
     }
 
     fn path(&self, file: &RepoPath) -> PathBuf {

@@ -81,9 +81,18 @@ impl Row {
         }
         match &self.seen {
             Some(seen) if !seen.why.is_empty() => seen.why.clone(),
-            Some(seen) => format!("observed {} ago", ago(seen.observed, now)),
+            Some(seen) => match ago(seen.observed, now).as_str() {
+                "now" => "observed now".into(),
+                ago => format!("observed {ago} ago"),
+            },
             None => "not observed yet".into(),
         }
+    }
+
+    /// The commit that runs: the one that was compared and found equal, else the one that was applied.
+    fn revision(&self) -> Option<&Revision> {
+        let synced = self.seen.as_ref().filter(|seen| seen.sync == SyncStatus::Synced);
+        synced.and_then(|seen| seen.revision.as_ref()).or(self.applied.as_ref())
     }
 
     fn since(&self) -> Option<Timestamp> {
@@ -118,7 +127,7 @@ pub(crate) fn status(rows: &mut [Row], now: Timestamp) -> String {
                 row.seen.as_ref().map_or_else(|| "-".into(), |seen| seen.target.clone()),
                 format!("{:?}", row.sync()),
                 format!("{:?}", row.health()),
-                row.applied.as_ref().map_or_else(|| "-".into(), |revision| revision.short().to_owned()),
+                row.revision().map_or_else(|| "-".into(), |revision| revision.short().to_owned()),
                 row.since().map_or_else(|| "-".into(), |since| ago(since, now)),
                 row.why(now),
             ]
@@ -139,7 +148,7 @@ pub(crate) fn status_json(rows: &mut [Row], now: Timestamp) -> Value {
                 "target": row.seen.as_ref().map(|seen| &seen.target),
                 "sync": row.sync(),
                 "health": row.health(),
-                "revision": row.applied,
+                "revision": row.revision(),
                 "compared": row.seen.as_ref().and_then(|seen| seen.revision.as_ref()),
                 "since": row.since(),
                 "observed": row.seen.as_ref().map(|seen| seen.observed),

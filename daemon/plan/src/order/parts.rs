@@ -8,7 +8,7 @@ use std::time::Duration;
 use trueup_schema::manifest::Update;
 
 use super::graph::Graph;
-use crate::{Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey, change::Work};
+use crate::{Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey, change::{CHECK, STATE, Work}};
 
 /// Getting an image of some GiB over a slow line.
 const FETCH: Duration = Duration::from_mins(15);
@@ -132,10 +132,10 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
 fn same_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Declared, &Observed)) {
     let (id, (declared, observed)) = (&work.change.resource, of);
     let old = aside(observed);
-    let spec_differs = work.change.action == Action::Update;
+    let fields = work.change.fields.iter().map(|field| field.path.clone());
+    let fields: Vec<String> = fields.filter(|path| path != STATE && path != CHECK).collect();
+    let spec_differs = !fields.is_empty();
     if spec_differs {
-        let fields = work.change.fields.iter().map(|field| field.path.clone());
-        let fields = fields.filter(|path| path != "state").collect();
         let act = Act::Update { before: old.clone(), after: declared.spec.clone(), fields };
         parts.update = Some(graph.add("update", id, act, UPDATE));
     }
@@ -145,7 +145,8 @@ fn same_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Dec
         } else if work.change.how == How::Restart {
             parts.restart = Some(graph.add("restart", id, Act::Restart { old }, STOP));
         }
-        if work.disturbed || !spec_differs || parts.start.is_some() {
+        let new_check = work.change.fields.iter().any(|field| field.path == CHECK);
+        if work.disturbed || new_check || !spec_differs || parts.start.is_some() {
             verify(graph, parts, declared);
         }
     }
