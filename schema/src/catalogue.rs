@@ -225,11 +225,12 @@ impl Catalogue {
         let mut extra = Vec::new();
         let alone = file.documents.len() == 1;
         for document in &file.documents {
-            if alone && document.name != stem {
+            let name = document.name.parse::<ComponentName>();
+            if alone && document.name != stem && name.is_ok() {
                 let message = format!("the component is called `{}`, its file `{stem}.yaml`", document.name);
                 extra.push(document.name_mark.error(message, "give both the same name".to_owned()));
             }
-            let Ok(name) = document.name.parse::<ComponentName>() else { continue };
+            let Ok(name) = name else { continue };
             if let Some(first) = self.components.get(&name).and_then(|item| item.document.as_ref()) {
                 let message = format!("the component `{name}` exists twice");
                 let help = format!("the other one is at {}", first.name_mark.place());

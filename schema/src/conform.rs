@@ -18,6 +18,8 @@ pub(crate) enum Stage {
     Patch,
     /// Merged and computed.
     Complete,
+    /// Merged, and as far computed as its mistakes allow; they have been reported.
+    Incomplete,
 }
 
 /// Returns every difference between a value and its shape.
@@ -58,9 +60,8 @@ impl Check {
             }
             (Shape::Choice(words), Value::Text(text)) => {
                 if !words.iter().any(|(word, _)| *word == *text.text) {
-                    let help =
-                        suggest::choose(&text.text, "choices", words.iter().map(|(word, _)| word.as_str()));
-                    self.error(&node.mark, format!("`{}` is not a choice here", text.text), help);
+                    let (message, help) = wrong_choice(&text.text, words);
+                    self.error(&node.mark, message, help);
                 }
             }
             (Shape::List(list), Value::List(items)) => self.list(items, list, around),
@@ -83,7 +84,7 @@ impl Check {
         let scalar = !matches!(shape, Shape::List(_) | Shape::Map { .. } | Shape::Fields(_));
         let computed = node.as_text().is_some_and(|text| text.contains("${"));
         match self.stage {
-            Stage::Written => scalar && computed,
+            Stage::Written | Stage::Incomplete => scalar && computed,
             Stage::Patch => (scalar && computed) || node.is_null(),
             Stage::Complete => false,
         }
@@ -161,7 +162,7 @@ impl Check {
         for (name, field) in &fields.0 {
             let wanted = match self.stage {
                 Stage::Patch => key.contains(name),
-                Stage::Written | Stage::Complete => field.required,
+                Stage::Written | Stage::Complete | Stage::Incomplete => field.required,
             };
             if wanted && !removed_key(removed, key, name) && !entries.iter().any(|entry| *entry.key == **name)
             {
@@ -207,6 +208,16 @@ pub(crate) fn entry_key(item: &Node, key: &[String]) -> Option<String> {
     parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join(":"))
 }
 
+fn wrong_choice(written: &str, words: &[(String, String)]) -> (String, String) {
+    match words {
+        [(only, _)] => (format!("`{written}` is not supported"), format!("write `{only}`")),
+        _ => {
+            let help = suggest::choose(written, "choices", words.iter().map(|(word, _)| word.as_str()));
+            (format!("`{written}` is not a choice here"), help)
+        }
+    }
+}
+
 fn range(min: i64, max: i64) -> Option<String> {
     match (min, max) {
         (i64::MIN, i64::MAX) => None,
@@ -248,6 +259,9 @@ fn fix(node: &Node, shape: &Shape) -> Option<String> {
         )),
         (Shape::List(list), Value::Text(text)) if matches!(list.items, Shape::Text(_)) => {
             Some(format!("write a list, one item a word: [{}]", words(&text.text)))
+        }
+        (Shape::Choice(words), Value::Bool(false)) if words.iter().any(|(word, _)| word == "no") => {
+            Some("put it into quotes: \"no\"".into())
         }
         (Shape::List(_), Value::Map(_)) => Some("start each entry with `- `".into()),
         (Shape::Fields(fields), _) => {

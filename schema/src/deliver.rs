@@ -223,7 +223,7 @@ impl<'a> Delivery<'a> {
             (secret.name.clone(), plaintext)
         });
         let surroundings = surroundings(&self.resolved.name, &self.resolved.spec);
-        scope(&surroundings, own, &Connects::Declared(&component.endpoints), secrets.collect())
+        scope(&surroundings, own, &Connects::Declared(&component.endpoints, &[]), secrets.collect())
     }
 
     fn plaintext(&mut self, component: &ResolvedComponent, name: &str) -> Option<Secret<Vec<u8>>> {

@@ -30,6 +30,8 @@ pub(crate) enum Tree {
     Secret(Option<Secret<Vec<u8>>>),
     /// A name that exists and cannot be used here: message and help.
     Forbidden(String, String),
+    /// A name whose own mistake has been reported.
+    Broken,
 }
 
 /// Everything that an expression can read.
@@ -45,6 +47,8 @@ pub(crate) struct Notes {
     pub(crate) refused: Option<Refused>,
     /// Whether a secret was touched, and which one first.
     pub(crate) secret: Option<String>,
+    /// Whether something was touched whose own mistake has been reported.
+    pub(crate) broken: bool,
 }
 
 /// A name that does not exist or cannot be used.
@@ -132,6 +136,10 @@ impl Level {
                 self.refuse(path, message.clone(), help.clone());
                 None
             }
+            Tree::Broken => {
+                self.note(|notes| notes.broken = true);
+                None
+            }
             Tree::Map { .. } | Tree::List { .. } => None,
         }
     }
@@ -142,6 +150,18 @@ impl Level {
         let help = match bare_name(&self.path, name, names) {
             Some(full) => format!("did you mean `{full}`?"),
             None => suggest::choose(name, what, all),
+        };
+        let help = match self.path.split_once('.') {
+            None if self.path == "connects" => {
+                format!("{help}; declare it in `connects`: {{to: {name}, port: ...}}")
+            }
+            Some(("connects", component)) if !component.contains('.') => {
+                format!("{help}; declare it in `connects`: {{to: {component}, port: {name}}}")
+            }
+            None if self.path == "variables" => {
+                format!("{help}; or define it in `variables` of the environment")
+            }
+            _ => help,
         };
         let message = format!("`{path}` does not exist");
         self.refuse(path, message, help);

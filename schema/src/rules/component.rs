@@ -322,7 +322,7 @@ fn process(spec: &ComponentSpec, findings: &mut Findings<'_>) {
         findings.error("user", format!("`{user}` is not a user"), "write `name`, `uid` or `uid:gid`");
     }
     for name in spec.env.keys().filter(|name| !container::is_env_name(name)) {
-        findings.error(
+        findings.error_at_key(
             &format!("env.{name}"),
             format!("`{name}` is not a name of an environment variable"),
             "write letters, digits and `_`",
@@ -331,7 +331,7 @@ fn process(spec: &ComponentSpec, findings: &mut Findings<'_>) {
     for name in
         spec.labels.keys().filter(|name| name.starts_with("trueup.dev/") || name.starts_with("dev.trueup."))
     {
-        findings.error(
+        findings.error_at_key(
             &format!("labels.{name}"),
             format!("the label `{name}` belongs to trueup"),
             "choose another name",

@@ -2,6 +2,15 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
+/// Returns whether an error is about a tab that indents.
+pub(crate) fn is_tab(error: &ScanError) -> bool {
+    use ErrorKind as E;
+    matches!(
+        error.kind(),
+        E::TabNotAllowed | E::TabInBlockIndentation | E::TabInIndentation | E::TabInPlainScalar
+    )
+}
+
 /// Returns the message and the help for an error of the reader.
 pub(crate) fn explain(error: &ScanError) -> (String, Option<String>) {
     use ErrorKind as E;
@@ -34,7 +43,7 @@ pub(crate) fn explain(error: &ScanError) -> (String, Option<String>) {
             "define it with `&name` before `*name`, or quote the text",
         ),
         E::MappingValueNotAllowed => {
-            ("`:` is not allowed here", "quote a text that holds `: `, or start the key on a line of its own")
+            ("`:` is not allowed here", "indent a key like its neighbours; quote a text that holds `: `")
         }
         E::ExpectedBlockMappingKey | E::InvalidIndentation => {
             ("this line does not fit the indentation around it", "indent it like its neighbours")
@@ -61,6 +70,9 @@ pub(crate) fn explain(error: &ScanError) -> (String, Option<String>) {
             ("a text cannot start with this character", "quote the text")
         }
         E::UndeclaredTagHandle => ("this tag is not supported", "quote a text that starts with `!`"),
+        E::InvalidColonPlacement | E::InvalidMappingValueWhitespace => {
+            ("`:` is not allowed here", "close a `[` or `{` before it, or quote the text")
+        }
         E::CommentNotSeparated => {
             ("`#` needs a space before it", "put a space before the comment, or quote the text")
         }
