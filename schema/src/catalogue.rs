@@ -38,6 +38,7 @@ pub struct Catalogue {
     pub(crate) snapshot: Snapshot,
     pub(crate) limits: Limits,
     pub(crate) shapes: Arc<Shapes>,
+    pub(crate) name: String,
     pub(crate) folder: RepoPath,
     pub(crate) components: BTreeMap<ComponentName, Item>,
     environments: BTreeMap<EnvironmentName, Item>,
@@ -77,13 +78,14 @@ pub fn load(snapshot: &Snapshot, limits: &Limits) -> Result<Catalogue, Report> {
 pub fn load_with(snapshot: &Snapshot, limits: &Limits, cache: &mut Cache) -> Result<Catalogue, Report> {
     let shapes = Arc::clone(cache.shapes.get_or_insert_with(|| Arc::new(Shapes::new())));
     let mut reader = Reader { snapshot, limits, shapes, cache, kept: BTreeMap::new(), bytes: 0 };
-    let repository = reader.repository()?;
+    let (name, repository) = reader.repository()?;
     let components = reader.components(&repository)?;
     let environments = reader.environments(&repository)?;
     let mut catalogue = Catalogue {
         snapshot: snapshot.clone(),
         limits: limits.clone(),
         shapes: Arc::clone(&reader.shapes),
+        name,
         folder: repository.environments.clone(),
         components: BTreeMap::new(),
         environments: BTreeMap::new(),
@@ -106,7 +108,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn repository(&mut self) -> Result<RepositorySpec, Report> {
+    /// Returns what the repository calls itself, and its settings.
+    fn repository(&mut self) -> Result<(String, RepositorySpec), Report> {
         let path: RepoPath = "trueup.yaml".parse().expect("it is a valid path");
         let files = Arc::clone(&self.snapshot.files);
         let Some(entry) = files.list().get(&path) else {
@@ -115,9 +118,11 @@ impl Reader<'_> {
             return Err(Report::of_file(path, "the repository has no `trueup.yaml`", help));
         };
         let parsed = self.file(&path, entry, Kind::Repository)?;
-        let spec = parsed.documents.first().map(|document| document.spec.to_json());
+        let document = parsed.documents.first();
+        let name = document.map(|document| document.name.clone()).unwrap_or_default();
+        let spec = document.map(|document| document.spec.to_json());
         match spec.map(serde_json::from_value) {
-            Some(Ok(spec)) if parsed.problems.is_empty() => Ok(spec),
+            Some(Ok(spec)) if parsed.problems.is_empty() => Ok((name, spec)),
             Some(Err(error)) if parsed.problems.is_empty() => {
                 Err(Report::of_file(path, error.to_string(), "see `trueup schema`"))
             }
@@ -276,6 +281,21 @@ impl Catalogue {
             problems.push(second.name_mark.error("a file holds one environment", help));
         }
         self.environments.insert(name, Item { file: Arc::clone(file), document, problems });
+    }
+
+    /// Returns what the repository calls itself in `trueup.yaml`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the folder of an environment; its secret files are named from there.
+    pub fn environment_folder(&self, name: &EnvironmentName) -> RepoPath {
+        format!("{}/{name}", self.folder).parse().expect("a folder and a name make a path")
+    }
+
+    /// Returns who may read the secrets of an environment, whatever else is wrong with it.
+    pub fn recipients(&self, name: &EnvironmentName) -> Result<Vec<String>, Report> {
+        resolve::recipients(self, name)
     }
 
     /// Returns the names of the environments, in order. One whose manifest is wrong is among them.

@@ -23,6 +23,7 @@ pub mod material;
 mod merge;
 pub mod names;
 pub mod place;
+mod read;
 mod render;
 pub mod report;
 mod resolve;
@@ -45,6 +46,7 @@ pub use names::{
     ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
 };
 pub use place::{Place, Places};
+pub use read::read;
 pub use render::render;
 pub use report::{Problem, Report, Severity};
 pub use resolved::{DeliveredFile, Deliveries, Endpoint, Resolved, ResolvedComponent, SecretRef, Subnet};

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use serde_json::{Map, Value};
 
 use crate::{
-    ComponentName, EnvironmentName, PortName, RepoPath, TargetName, VolumeName, ZoneName,
+    ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
     manifest::{Bytes, Cpu, Percent, Publish, Span},
     names::RepositoryName,
 };
@@ -75,13 +75,14 @@ pub(crate) struct TextType {
 }
 
 /// Every string type of the manifests: the schema names it, its own parser decides.
-const TEXT_TYPES: [TextType; 13] = [
+const TEXT_TYPES: [TextType; 14] = [
     text_type::<ComponentName>("ComponentName"),
     text_type::<EnvironmentName>("EnvironmentName"),
     text_type::<RepositoryName>("RepositoryName"),
     text_type::<ZoneName>("ZoneName"),
     text_type::<VolumeName>("VolumeName"),
     text_type::<PortName>("PortName"),
+    text_type::<SourceName>("SourceName"),
     text_type::<TargetName>("TargetName"),
     text_type::<RepoPath>("RepoPath"),
     text_type::<Bytes>("Bytes"),

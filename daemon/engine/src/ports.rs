@@ -1,13 +1,13 @@
 //! The outside world, as the engine sees it. Reading and writing are different traits, so that a
 //! preview, which is given no writer, cannot change anything.
 
-use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
+use trueup_plan::{Act, Desired, Live, Plan, ResourceId, Step};
 use trueup_schema::{
-    ComponentName, Deliveries, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
+    ComponentName, Deliveries, DigestKey, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
 };
 
 use crate::TargetError;
@@ -53,6 +53,8 @@ pub struct Wanted {
     pub deliveries: BTreeMap<ComponentName, Deliveries>,
     /// The bytes behind the digests.
     pub materials: Materials,
+    /// The key of the digests in `deliveries`: live values are compared by the same.
+    pub digest_key: DigestKey,
     /// The input digests of the jobs that have succeeded before.
     pub jobs_done: std::collections::BTreeSet<String>,
 }
@@ -74,6 +76,12 @@ pub trait Observe: Send + Sync {
 pub trait Progress: Send + Sync {
     /// A step is doing something that may take long: `pulled 12 of 42 MiB`, `waiting for tcp 5432`.
     fn tell(&self, resource: &ResourceId, text: &str);
+
+    /// A step begins.
+    fn begun(&self, _step: &Step) {}
+
+    /// A step ended, after so long; with its error when it failed or was cut short.
+    fn ended(&self, _step: &Step, _took: Duration, _error: Option<&TargetError>) {}
 }
 
 /// What every act of one run shares.
