@@ -317,7 +317,9 @@ impl Catalogue {
             problems.extend(checked.problems);
             if let Some(resolved) = checked.resolved {
                 let files = self.snapshot.files.as_ref();
-                problems.extend(resolved.check_templates(files, &self.limits).problems);
+                problems.extend(
+                    resolved.check_templates_with(files, &self.limits, Arc::clone(&self.shapes)).problems,
+                );
             }
             used.extend(checked.components);
         }

@@ -93,7 +93,7 @@ fn layers_and_values_come_together() {
         db.places.find("resources.memory").unwrap().to_string(),
         "environments/demo/environment.yaml:11:30"
     );
-    assert_eq!(db.places.find("resources.cpu").unwrap().to_string(), "components/db.yaml:15:32");
+    assert_eq!(db.places.find("resources.cpu").unwrap().to_string(), "components/db.yaml:15:33");
     assert_eq!(web.places.find("ports[http].publish").unwrap().to_string(), "components/web.yaml:17:41");
     let migrate = &resolved.components["migrate"];
     assert_eq!(serde_json::to_value(migrate.spec.restart).unwrap(), "no");
@@ -260,7 +260,8 @@ fn a_value_is_explained_through_its_layers() {
         show("web.env.CACHE_MB").unwrap(),
         "web.env.CACHE_MB = 128\n  \
            component    ${(self.resources.memory / 4) | mb}  components/web.yaml:10:15\n  \
-           computed     128\n"
+           computed     128\n  \
+           Environment variables. A value must not come from a secret.\n"
     );
     let explained = show("web.replicas").unwrap();
     assert!(explained.starts_with("web.replicas = 1\n  default      1\n"), "{explained}");

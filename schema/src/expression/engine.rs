@@ -9,6 +9,9 @@ use crate::suggest;
 /// The longest expression, in bytes.
 const LONGEST: usize = 4096;
 
+/// Why an error says so little.
+const NOT_SHOWN: &str = "a secret is involved, so no more is shown";
+
 /// Computes expressions, each within the same fuel.
 pub(crate) struct Engine(Environment<'static>);
 
@@ -53,13 +56,18 @@ impl Engine {
         drop(scope.take_notes());
         let computed = compiled.eval(scope.root());
         let notes = scope.take_notes();
+        let of_secret = notes.secret.is_some();
         if let Some(refused) = notes.refused {
+            // A name that was computed from a secret is one; only what stands in the expression is shown.
+            if of_secret && !source.contains(&refused.path) {
+                let unshown = failure("a name that is computed does not exist", Some(NOT_SHOWN.into()));
+                return Err(Failure { of_secret, ..unshown });
+            }
             return Err(Failure { name: Some(refused.path), ..failure(refused.message, Some(refused.help)) });
         }
         if notes.broken {
             return Err(Failure { follows: true, ..failure("the expression uses something broken", None) });
         }
-        let of_secret = notes.secret.is_some();
         let value = computed.map_err(|error| explain(&error, of_secret)).and_then(|value| text_of(&value));
         match value {
             Ok(text) => Ok(Outcome { text: Zeroizing::new(text), secret: notes.secret }),
@@ -122,10 +130,9 @@ fn explain(error: &Error, secret: bool) -> Failure {
                     detail.split_once('\n').map_or((detail, None), |(m, h)| (m, Some(h.to_owned())));
                 failure(format!("the expression cannot be computed: {message}"), help)
             }
-            None if secret => failure(
-                format!("the expression cannot be computed: {kind}"),
-                Some("a secret is involved, so no more is shown".into()),
-            ),
+            None if secret => {
+                failure(format!("the expression cannot be computed: {kind}"), Some(NOT_SHOWN.into()))
+            }
             None => failure(format!("the expression cannot be computed: {kind}"), None),
         },
     }

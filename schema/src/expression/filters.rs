@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use minijinja::{Environment, Error, ErrorKind, Value, filters};
+use minijinja::{Environment, Error, ErrorKind, Value, filters, value::ValueKind};
 
 use crate::manifest::{Bytes, Span};
 
@@ -98,6 +98,9 @@ fn default(value: &Value, otherwise: Value) -> Value {
 }
 
 fn json(value: &Value) -> Result<String, Error> {
+    if value.kind() == ValueKind::Map && value.len().is_none() {
+        return Err(refuse("`json` cannot write all secrets\nname one of them"));
+    }
     serde_json::to_string(value).map_err(|_| refuse("`json` cannot write this value"))
 }
 

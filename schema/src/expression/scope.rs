@@ -229,6 +229,10 @@ impl Object for Level {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match &*self.tree {
             Tree::List { items, .. } => Enumerator::Seq(items.len()),
+            // Secrets are reached one by one, so that each is noted.
+            Tree::Map { entries, .. } if !entries.values().any(|tree| matches!(**tree, Tree::Secret(_))) => {
+                Enumerator::Values(entries.keys().map(|name| Value::from(name.as_str())).collect())
+            }
             _ => Enumerator::NonEnumerable,
         }
     }
