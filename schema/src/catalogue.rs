@@ -93,8 +93,12 @@ pub fn load_with(snapshot: &Snapshot, limits: &Limits, cache: &mut Cache) -> Res
         files: reader.kept.len(),
     };
     reader.cache.files = reader.kept;
-    components.into_iter().for_each(|file| catalogue.add_components(&file));
-    environments.into_iter().for_each(|file| catalogue.add_environment(&file));
+    for file in &components {
+        catalogue.add_components(file);
+    }
+    for file in &environments {
+        catalogue.add_environment(file);
+    }
     Ok(catalogue)
 }
 
@@ -133,7 +137,9 @@ impl Reader<'_> {
     fn components(&mut self, repository: &RepositorySpec) -> Result<Vec<Arc<Parsed>>, Report> {
         let files = Arc::clone(&self.snapshot.files);
         let manifests = within(files.list(), &repository.components);
-        let manifests = manifests.filter(|(rest, ..)| !rest.contains('/') && rest.ends_with(".yaml"));
+        let manifests = manifests
+            .filter(|(rest, ..)| !rest.contains('/'))
+            .filter(|(_, path, _)| path.has_extension("yaml"));
         manifests.map(|(_, path, entry)| self.file(path, entry, Kind::Component)).collect()
     }
 
@@ -207,7 +213,7 @@ fn misplaced(snapshot: &Snapshot, repository: &RepositorySpec) -> Vec<Problem> {
         if rest.contains('/') {
             let message = "a file in a folder below is not read".to_owned();
             problems.push(at(path, Severity::Warning, message, "move it next to the other components"));
-        } else if !rest.ends_with(".yaml") {
+        } else if !path.has_extension("yaml") {
             let message = format!("`{rest}` is not read, its name does not end with `.yaml`");
             problems.push(at(path, Severity::Warning, message, "rename it to `<component>.yaml`"));
         }

@@ -42,7 +42,9 @@ impl Computer<'_> {
                     Shape::List(list) => &list.items,
                     _ => &Shape::Any,
                 };
-                items.iter_mut().for_each(|item| self.compute(item, inner, path));
+                for item in items {
+                    self.compute(item, inner, path);
+                }
             }
             Value::Map(entries) => entries.iter_mut().for_each(|entry| self.entry(entry, shape, path)),
             _ => {}
@@ -121,12 +123,11 @@ pub(crate) fn blamed(source: &str, failure: &Failure) -> (usize, usize) {
     let name = failure.name.as_deref().unwrap_or_default();
     let last = name.rsplit('.').next().unwrap_or_default();
     let found = source.find(name).filter(|_| !name.is_empty()).map(|at| at + name.len() - last.len());
-    match found.or_else(|| source.find(last).filter(|_| !last.is_empty())) {
-        Some(at) => (at, last.chars().count()),
-        None => {
-            let leading = source.len() - source.trim_start().len();
-            (leading, source.trim().chars().count().max(1))
-        }
+    if let Some(at) = found.or_else(|| source.find(last).filter(|_| !last.is_empty())) {
+        (at, last.chars().count())
+    } else {
+        let leading = source.len() - source.trim_start().len();
+        (leading, source.trim().chars().count().max(1))
     }
 }
 

@@ -46,10 +46,9 @@ impl Check {
             return;
         }
         match (shape, &node.value) {
-            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) => {}
-            (Shape::Text(None), Value::Text(_)) => {}
+            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) | (Shape::Text(None), Value::Text(_)) => {}
             (Shape::Text(Some(own)) | Shape::Quantity(own), Value::Text(text)) => {
-                self.text(node, &text.text, own)
+                self.text(node, &text.text, own);
             }
             (Shape::Quantity(own), Value::Number(_, raw)) => self.text(node, raw, own),
             (Shape::Integer { min, max }, Value::Number(number, _)) if number.is_u64() || number.is_i64() => {
@@ -122,7 +121,7 @@ impl Check {
         for item in items {
             match (&list.items, &item.value) {
                 (Shape::Fields(fields), Value::Map(entries)) => {
-                    self.fields(entries, fields, &list.key, &item.mark)
+                    self.fields(entries, fields, &list.key, &item.mark);
                 }
                 _ => self.value(item, &list.items, &item.mark),
             }
@@ -149,9 +148,7 @@ impl Check {
         let removed = self.stage == Stage::Patch && entries.iter().any(|entry| &*entry.key == "$remove");
         for entry in entries {
             if &*entry.key == "$remove" && self.stage == Stage::Patch && !key.is_empty() {
-                if !matches!(entry.node.value, Value::Bool(true)) {
-                    self.error(entry.mark(), "`$remove` can only be `true`", None);
-                }
+                self.remove(entry);
                 continue;
             }
             match fields.0.get(&*entry.key) {
@@ -170,6 +167,16 @@ impl Check {
                     .then(|| format!("`{name}`: {}", uncapitalized(&field.description)));
                 self.error(around, format!("`{name}` is missing"), help);
             }
+        }
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if !matches!(entry.node.value, Value::Bool(true)) {
+            self.error(
+                entry.mark(),
+                "`$remove` can only be `true`",
+                "to keep the entry, remove the line".to_owned(),
+            );
         }
     }
 
@@ -209,12 +216,11 @@ pub(crate) fn entry_key(item: &Node, key: &[String]) -> Option<String> {
 }
 
 fn wrong_choice(written: &str, words: &[(String, String)]) -> (String, String) {
-    match words {
-        [(only, _)] => (format!("`{written}` is not supported"), format!("write `{only}`")),
-        _ => {
-            let help = suggest::choose(written, "choices", words.iter().map(|(word, _)| word.as_str()));
-            (format!("`{written}` is not a choice here"), help)
-        }
+    if let [(only, _)] = words {
+        (format!("`{written}` is not supported"), format!("write `{only}`"))
+    } else {
+        let help = suggest::choose(written, "choices", words.iter().map(|(word, _)| word.as_str()));
+        (format!("`{written}` is not a choice here"), help)
     }
 }
 

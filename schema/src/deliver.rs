@@ -45,9 +45,10 @@ impl Resolved {
         for component in self.components.values() {
             deliveries.insert(component.name.clone(), delivery.component(component));
         }
-        match delivery.problems.is_empty() {
-            true => Ok((deliveries, delivery.materials)),
-            false => Err(Report::sorted(delivery.problems, delivery.read)),
+        if delivery.problems.is_empty() {
+            Ok((deliveries, delivery.materials))
+        } else {
+            Err(Report::sorted(delivery.problems, delivery.read))
         }
     }
 

@@ -56,7 +56,7 @@ fn merge_lists(below: &[Node], above: &[Node], list: &ListShape, problems: &mut 
         match (position, patch.entry("$remove")) {
             (Some(position), Some(_)) => drop(merged.remove(position)),
             (Some(position), None) => {
-                merged[position] = merge(&merged[position], patch, &list.items, problems)
+                merged[position] = merge(&merged[position], patch, &list.items, problems);
             }
             (None, None) => merged.push(fresh(patch, &list.items, problems)),
             (None, Some(remove)) => {

@@ -167,7 +167,9 @@ impl Resolving<'_> {
         let engine = Engine::new(self.catalogue.limits.fuel);
         let surroundings = surroundings(self.name, &self.spec);
         let mut pass = Pass { engine, shape, surroundings, problems: &mut self.outcome.problems };
-        parts.iter_mut().for_each(|part| pass.early(part));
+        for part in parts.iter_mut() {
+            pass.early(part);
+        }
         let offers: BTreeMap<ComponentName, Offer> =
             parts.iter().filter_map(|part| Some((part.name.clone(), offer(part)?))).collect();
         let mut endpoints = BTreeMap::new();

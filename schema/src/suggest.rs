@@ -7,7 +7,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= candidate.chars().count().max(folded.chars().count()) / 3
+            *distance <= (candidate.chars().count().max(folded.chars().count()) + 1) / 3
         })
         .min()
         .map(|(_, candidate)| candidate)

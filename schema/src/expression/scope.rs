@@ -125,7 +125,7 @@ impl Level {
                 self.note(|notes| {
                     notes.secret.get_or_insert(path);
                 });
-                Some(plaintext.as_ref().map_or_else(placeholder, |secret| text_of(secret)))
+                Some(plaintext.as_ref().map_or_else(placeholder, text_of))
             }
             Tree::Computed => {
                 let message = format!("`{path}` is computed itself");
@@ -205,23 +205,25 @@ impl Object for Level {
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
         match &*self.tree {
-            Tree::Map { what, entries } => match entries.get(name) {
-                Some(found) => self.value(found, self.step(name)),
-                None => {
+            Tree::Map { what, entries } => {
+                if let Some(found) = entries.get(name) {
+                    self.value(found, self.step(name))
+                } else {
                     self.unknown(name, what, entries);
                     None
                 }
-            },
-            Tree::List { names, .. } => match names.get(name) {
-                Some(item) => self.value(item, self.step(name)),
-                None => {
+            }
+            Tree::List { names, .. } => {
+                if let Some(item) = names.get(name) {
+                    self.value(item, self.step(name))
+                } else {
                     let help = suggest::choose(name, "entries", names.keys().map(String::as_str));
                     let path = self.step(name);
                     let message = format!("`{path}` does not exist");
                     self.refuse(path, message, help);
                     None
                 }
-            },
+            }
             _ => None,
         }
     }

@@ -164,12 +164,12 @@ impl<'a> Builder<'a> {
                 (Node { value, mark }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), "seq", &mark)?;
+                check_tag(tag.as_deref(), "seq", &mark)?;
                 let items = self.items(depth)?;
                 (Node { value: Value::List(items), mark }, anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), "map", &mark)?;
+                check_tag(tag.as_deref(), "map", &mark)?;
                 let entries = self.entries(depth)?;
                 (Node { value: Value::Map(entries), mark }, anchor)
             }
@@ -266,7 +266,7 @@ impl<'a> Builder<'a> {
         self.spend(1, &mark)?;
         match event {
             Event::Scalar(text, style, _, tag) => {
-                self.check_tag(tag.as_deref(), "str", &mark)?;
+                check_tag(tag.as_deref(), "str", &mark)?;
                 if style == ScalarStyle::Plain && matches!(&*text, "" | "~") {
                     return Err(Box::new(
                         mark.error("the key is empty", "write a key before `:`".to_owned()),
@@ -291,7 +291,7 @@ impl<'a> Builder<'a> {
         tag: Option<&Tag>,
         (mark, span): (&Mark, Span),
     ) -> Fallible<Value> {
-        let string = self.check_tag(tag, "str", mark)?;
+        let string = check_tag(tag, "str", mark)?;
         if style == ScalarStyle::Plain
             && !string
             && let Some(value) = scalar::resolve(text)
@@ -331,16 +331,16 @@ impl<'a> Builder<'a> {
             _ => Layout::Scattered,
         }
     }
+}
 
-    /// Returns whether a tag says that the scalar is a string; refuses tags that mean something else.
-    fn check_tag(&self, tag: Option<&Tag>, expected: &str, mark: &Mark) -> Fallible<bool> {
-        let Some(tag) = tag else { return Ok(false) };
-        if tag.core_suffix() == Some(expected) || tag.original() == "!" {
-            return Ok(true);
-        }
-        let message = format!("the tag `{}` is not supported", tag.original());
-        Err(Box::new(mark.error(message, "remove it; quote a text that starts with `!`".to_owned())))
+/// Returns whether a tag says that the scalar is a string; refuses tags that mean something else.
+fn check_tag(tag: Option<&Tag>, expected: &str, mark: &Mark) -> Fallible<bool> {
+    let Some(tag) = tag else { return Ok(false) };
+    if tag.core_suffix() == Some(expected) || tag.original() == "!" {
+        return Ok(true);
     }
+    let message = format!("the tag `{}` is not supported", tag.original());
+    Err(Box::new(mark.error(message, "remove it; quote a text that starts with `!`".to_owned())))
 }
 
 /// Returns what `<<` adds: the entries of a map, or of each map of a list.
