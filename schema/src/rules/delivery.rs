@@ -199,7 +199,7 @@ fn reference(from: &str, path: &str, sources: &Sources<'_>, findings: &mut Findi
     if sources.files.contains_key(&file) {
         return;
     }
-    let own = sources.files.keys().map(RepoPath::as_str).filter(|path| path.ends_with(".age"));
+    let own = sources.files.keys().filter(|path| path.has_extension("age")).map(RepoPath::as_str);
     let own: Vec<&str> =
         own.filter_map(|path| path.strip_prefix(sources.folder)?.strip_prefix('/')).collect();
     let wanted = from.split('#').next().unwrap_or_default();
