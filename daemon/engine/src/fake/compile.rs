@@ -98,11 +98,11 @@ fn declared(spec: serde_json::Value, component: Option<&ResolvedComponent>) -> D
     }
 }
 
-/// Labels change while a thing runs, files by a restart, everything else by a new thing.
-fn rules() -> trueup_plan::Rules {
+/// Returns how fields change here: labels while a thing runs, everything else by a new thing.
+pub fn rules() -> trueup_plan::Rules {
     let rule =
         |path: &str, how| Rule { path: path.into(), how, interrupts: how != How::InPlace, reason: None };
-    let rules = vec![rule("labels", How::InPlace), rule("files", How::Restart), rule("", How::Recreate)];
+    let rules = vec![rule("labels", How::InPlace), rule("", How::Recreate)];
     [Kind::Network, Kind::Volume, Kind::Workload, Kind::Job, Kind::Cron]
         .into_iter()
         .map(|kind| (kind, rules.clone()))
