@@ -25,16 +25,17 @@ impl Observe for World {
             let id = component_id(component)?;
             let networks: BTreeMap<_, _> =
                 component.zones.iter().map(|zone| (zone.to_string(), json!({}))).collect();
-            let files = wanted.deliveries.get(&component.name).map(|delivered| {
-                delivered.files.iter().map(|(path, file)| (path.clone(), json!(file.digest))).collect()
-            });
+            let files: Option<serde_json::Map<_, _>> =
+                wanted.deliveries.get(&component.name).map(|delivered| {
+                    delivered.files.iter().map(|(path, file)| (path.clone(), json!(file.digest))).collect()
+                });
             let spec = json!({
                 "image": component.spec.image,
                 "command": component.spec.command,
                 "env": component.spec.env,
                 "labels": component.spec.labels,
                 "networks": networks,
-                "files": files.unwrap_or(serde_json::Map::new()),
+                "files": files.unwrap_or_default(),
             });
             let mut declared = declared(spec, Some(component));
             let networks = component.zones.iter().map(|zone| Needs {

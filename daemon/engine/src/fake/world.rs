@@ -239,7 +239,6 @@ impl Inner {
                 self.put_back(run.run, id);
                 Ok(())
             }
-            Act::Stop { old } => self.start_again(id, old),
             Act::Start { old } => {
                 let ours = old.as_ref().map_or(self.is_of(run.run, id), |old| self.is(id, old));
                 if let Some(thing) = self.things.get_mut(id).filter(|_| ours) {
@@ -257,7 +256,7 @@ impl Inner {
                 self.put_back(run.run, id);
                 self.start_again(id, old)
             }
-            Act::Restart { old } => self.start_again(id, old),
+            Act::Stop { old } | Act::Restart { old } => self.start_again(id, old),
             // A job that was cut short is stopped; it is done in one moment here.
             Act::Run { .. } => Ok(()),
             Act::Fetch { .. } | Act::Verify { .. } => {

@@ -146,7 +146,7 @@ pub(crate) fn terms(plan: &Plan) -> Terms {
         kept: Kept::default(),
         hold: None,
         rollback: RollbackWhen::OnFailure,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_mins(10),
         limits: Limits::default(),
         undo_materials: Arc::default(),
         supersede: CancellationToken::new(),

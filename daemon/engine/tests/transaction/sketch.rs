@@ -28,7 +28,7 @@ pub(crate) fn component(kind: Kind, name: &str) -> ResourceId {
 }
 
 impl Sketch {
-    pub(crate) fn with(mut self, kind: Kind, name: &str, change: Value, needs: &[&ResourceId]) -> Self {
+    pub(crate) fn with(mut self, kind: Kind, name: &str, change: &Value, needs: &[&ResourceId]) -> Self {
         let mut spec = json!({ "image": 1, "labels": 1, "networks": { "zone": {} }, "address": name });
         spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let zones: BTreeSet<_> =
@@ -68,7 +68,7 @@ pub(crate) fn any() -> impl Strategy<Value = Sketch> {
                 spec["address"] = Value::Null;
             }
             let needs: Vec<_> = before.iter().filter(|(n, _)| mask >> n & 1 == 1).map(|(_, id)| id).collect();
-            sketch = sketch.with(kind, &name, spec, &needs);
+            sketch = sketch.with(kind, &name, &spec, &needs);
             before.push((n, component(kind, &name)));
         }
         sketch
