@@ -207,6 +207,9 @@ pub trait Store: Send + Sync {
         cancel: &CancellationToken,
     ) -> impl Future<Output = Result<Self::Lease, StoreError>> + Send;
 
+    /// Returns who has the right to change the environment at this moment, if anybody has.
+    fn holder(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Holder>, StoreError>> + Send;
+
     // --- runs and their journal
 
     /// Writes down that a run is about to begin, with its plan, and returns its number.

@@ -85,7 +85,8 @@ pub(crate) fn list(
     limits: &Limits,
     known: &BTreeMap<String, u64>,
 ) -> Result<Listing, Error> {
-    let mut walk = Walk { repository, limits, known, refused: Refused::default(), listing: Listing::new() };
+    let mut walk =
+        Walk { repository, limits, known, last: None, refused: Refused::default(), listing: Listing::new() };
     let mut folders = vec![(String::new(), tree)];
     let mut seen = 0;
     while let Some((folder, id)) = folders.pop() {
@@ -109,6 +110,8 @@ struct Walk<'a> {
     repository: &'a Repository,
     limits: &'a Limits,
     known: &'a BTreeMap<String, u64>,
+    /// The last blob that was looked up; copies often lie side by side.
+    last: Option<(String, u64)>,
     refused: Refused,
     listing: Listing,
 }
@@ -128,10 +131,7 @@ impl Walk<'_> {
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     let id = entry.object_id();
                     let name = id.to_string();
-                    let size = match self.known.get(&name) {
-                        Some(size) => *size,
-                        None => self.repository.find_header(id)?.size(),
-                    };
+                    let size = self.size(&name, id)?;
                     self.listing.insert(path, Entry { id: name, size });
                 }
                 EntryKind::Link => self.refused.link(path.as_str()),
@@ -142,6 +142,20 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {
+        if let Some(size) = self.known.get(name) {
+            return Ok(*size);
+        }
+        if let Some((last, size)) = &self.last
+            && last == name
+        {
+            return Ok(*size);
+        }
+        let size = self.repository.find_header(id)?.size();
+        self.last = Some((name.to_owned(), size));
+        Ok(size)
     }
 }
 

@@ -43,19 +43,21 @@ impl Mirror {
     pub(crate) fn fetch(&self, budget: &Arc<Budget>) -> Result<Arc<Generation>, Error> {
         let _lock = self.lock()?;
         self.sweep()?;
-        if let Some(generation) = self.newest()? {
-            match self.update(&generation, budget) {
-                Ok(true) => return Ok(Arc::new(generation)),
-                Ok(false) => tracing::info!(mirror = %self.folder.display(), "writing the mirror anew"),
-                // What is broken on our side is replaced; what the remote says is told.
-                Err(error @ Error::OpenRepository { .. }) => {
-                    tracing::warn!(%error, "the mirror is broken and is written anew");
-                }
-                Err(error) => return Err(error),
-            }
-            return self.create(generation.number + 1, budget);
+        let Some(generation) = self.newest()? else { return self.create(1, budget) };
+        if self.update(&generation, budget)? {
+            return Ok(Arc::new(generation));
         }
-        self.create(1, budget)
+        let next = generation.number + 1;
+        // Held no longer, so that it can be swept.
+        drop(generation);
+        self.create(next, budget)
+    }
+
+    /// Writes the mirror anew, because what it holds cannot be read.
+    pub(crate) fn renew(&self, budget: &Arc<Budget>) -> Result<Arc<Generation>, Error> {
+        let _lock = self.lock()?;
+        let last = self.numbers()?.last().copied().unwrap_or(0);
+        self.create(last + 1, budget)
     }
 
     /// Returns the current generation, if something was fetched before. Does not wait for a fetch.

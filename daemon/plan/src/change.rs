@@ -12,6 +12,12 @@ use crate::{
     rule::ruling,
 };
 
+/// The field that stands for the check of a workload. It is no part of its configuration.
+pub(crate) const CHECK: &str = "health";
+
+/// The field that stands for whether a workload runs.
+pub(crate) const STATE: &str = "state";
+
 /// A change with what its steps are made of.
 pub(crate) struct Work<'a> {
     pub(crate) change: Change,
@@ -27,13 +33,14 @@ pub(crate) struct Work<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct History<'a> {
     pub(crate) applied: Option<&'a Applied>,
-    /// Nothing was applied and nothing runs: everything is new.
+    /// Nothing was applied and nothing runs, whatever volumes an earlier environment left: everything is new.
     pub(crate) first: bool,
 }
 
 impl<'a> History<'a> {
     pub(crate) fn new(input: &Input<'a>) -> Self {
-        let first = input.applied.is_none() && input.live.resources.is_empty();
+        let runs = input.live.resources.keys().any(|id| id.kind > Kind::Volume);
+        let first = input.applied.is_none() && !runs;
         Self { applied: input.applied, first }
     }
 
@@ -169,6 +176,7 @@ fn difference<'a>(
 ) -> Option<Work<'a>> {
     let (declared, observed) = of;
     let (mut fields, disturbs) = fields(input, history, id, of);
+    fields.extend(check(history, id, declared));
     let state = condition(id, observed);
     let action = match fields.iter().map(|field| field.how).max() {
         None if state.is_none() => return None,
@@ -179,10 +187,10 @@ fn difference<'a>(
     fields.extend(state);
     let how = fields.iter().map(|field| field.how).max().expect("there is a field or the function returned");
     let mut change = blank(id, action, how, cause(&fields));
-    let restarts = how == How::Restart && observed.state.running;
+    let restarts = how == How::Restart && observed.state.is_up();
     let rolling = replicas(input, id) > 1;
-    let hidden = action == Action::Start || rolling || !observed.state.running;
-    change.overlaps = observed.state.running && starts_first(declared, action);
+    let hidden = action == Action::Start || rolling || !observed.state.is_up();
+    change.overlaps = observed.state.is_up() && starts_first(declared, action);
     if (disturbs || restarts) && !hidden && !change.overlaps {
         change.interrupts.clone_from(&declared.serves);
     }
@@ -227,6 +235,24 @@ fn fields(
     (fields, interrupts)
 }
 
+/// Returns a check that its author changed, as a field: no engine knows it, and only trying it shows
+/// whether what runs passes it.
+fn check(history: History<'_>, id: &ResourceId, declared: &Declared) -> Option<FieldChange> {
+    let before = history.applied?.desired.resources.get(id)?.probe.as_ref();
+    if before == declared.probe.as_ref() {
+        return None;
+    }
+    Some(FieldChange {
+        path: CHECK.into(),
+        before: before.map(|probe| probe.check.clone()),
+        after: declared.probe.as_ref().map(|probe| probe.check.clone()),
+        cause: Cause::Intent,
+        how: How::InPlace,
+        place: declared.places.find(CHECK).cloned(),
+        diff: None,
+    })
+}
+
 /// Returns the condition of a workload that should run, but does not, as a field.
 fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
     let state = &observed.state;
@@ -240,7 +266,7 @@ fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
     };
     let before = state.detail.as_ref().map_or(word.clone(), |detail| format!("{word}, {detail}"));
     Some(FieldChange {
-        path: "state".into(),
+        path: STATE.into(),
         before: Some(json!(before)),
         after: Some(json!("running")),
         cause: Cause::Drift,
@@ -254,7 +280,10 @@ fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
 fn headlines(id: &ResourceId, declared: &Declared, cause: Cause) -> Vec<FieldChange> {
     let wanted = |difference: &Difference| {
         let keys: Vec<&str> = difference.keys.iter().map(String::as_str).collect();
-        matches!((id.kind, keys.as_slice()), (_, ["image" | "subnet"] | ["ports", _, "publish"]))
+        matches!(
+            (id.kind, keys.as_slice()),
+            (_, ["image" | "subnet"] | ["image", "reference"] | ["ports", _, "publish"])
+        )
     };
     diff::diff(&Value::Null, &declared.spec)
         .into_iter()

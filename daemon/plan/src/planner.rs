@@ -171,7 +171,7 @@ fn replace_around<'a>(
                 (None, Some(declared)) if id.kind != Kind::Job => {
                     acting.push(change::forced(id, (declared, observed), network));
                 }
-                (None, None) if observed.state.running => refusals.push(attached(network, id)),
+                (None, None) if observed.state.is_up() => refusals.push(attached(network, id)),
                 (None, _) => {}
             }
         }

@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(failure("A=\"x\n", "A"), "line 1 is not `NAME=value`");
         assert_eq!(
             failure("a: 1\n---\nb: 2\n", "a"),
-            "line 3 has a second document, which is not supported in a secret file"
+            "line 2 has a second document, which is not supported in a secret file"
         );
         let many = format!("a: {}1{}\n", "{b: ".repeat(20), "}".repeat(20));
         assert_eq!(

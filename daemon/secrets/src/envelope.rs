@@ -38,7 +38,7 @@ pub(crate) enum Failure {
     Passphrase,
     #[error("there is no key to open it with")]
     NoKeys,
-    #[error("none of the {keys} at hand opens it")]
+    #[error("{keys}")]
     NoMatch { keys: String, recipients: String, have: Vec<String> },
 }
 
@@ -187,7 +187,10 @@ fn no_match(bytes: &[u8], identities: &Identities) -> Failure {
         .recipients()
         .map(|(recipient, file)| format!("`{}` of `{}`", shorten(recipient), file.display()))
         .collect::<Vec<_>>();
-    let keys = if have.len() == 1 { "1 key".into() } else { format!("{} keys", have.len()) };
+    let keys = match have.len() {
+        1 => "the key at hand does not open it".into(),
+        count => format!("none of the {count} keys at hand opens it"),
+    };
     Failure::NoMatch { keys, recipients, have }
 }
 

@@ -48,6 +48,14 @@ impl Lease {
         }
     }
 
+    /// Returns who has the lock. It is not tried for: that could keep somebody else from taking it.
+    pub(crate) fn holder(folder: &Path, env: &EnvKey) -> Option<Holder> {
+        let mut file = File::open(folder.join(format!("{}.{}", env.source, env.environment))).ok()?;
+        let holder = read(&mut file)?;
+        // One that was killed has left its name.
+        Path::new("/proc").join(holder.pid.to_string()).exists().then_some(holder)
+    }
+
     /// Takes the lock as soon as nobody has it.
     pub(crate) async fn wait(
         folder: &Path,

@@ -188,6 +188,10 @@ impl Store for Sqlite {
         Lease::wait(&self.folder.leases(), env, holder, cancel).await
     }
 
+    async fn holder(&self, env: &EnvKey) -> Result<Option<Holder>, StoreError> {
+        Ok(Lease::holder(&self.folder.leases(), env))
+    }
+
     async fn begin(&self, lease: &Lease, run: &NewRun) -> Result<RunId, StoreError> {
         debug_assert_eq!(lease.env(), &run.env, "the lease is that of the environment");
         let (run, now) = (run.clone(), Timestamp::now());

@@ -249,6 +249,10 @@ impl Store for Memory {
         }
     }
 
+    async fn holder(&self, env: &EnvKey) -> Result<Option<Holder>, StoreError> {
+        Ok(self.leases.lock().unwrap_or_else(PoisonError::into_inner).get(env).cloned())
+    }
+
     async fn begin(&self, _: &MemoryLease, run: &NewRun) -> Result<RunId, StoreError> {
         self.journal(false, |inner| {
             let id = RunId(inner.runs.last_key_value().map_or(1, |(last, _)| last.0 + 1));

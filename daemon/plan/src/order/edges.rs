@@ -34,7 +34,7 @@ pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
             let own =
                 other.kind == Kind::Volume && other.component.is_some() && other.component == id.component;
             if own || (other.kind == Kind::Network && is_attached(&declared.spec, other)) {
-                wait(graph, &dependent.create, [*step]);
+                wait(graph, dependent.create.iter().chain(&dependent.update), [*step]);
             }
         }
     }
@@ -94,32 +94,46 @@ pub(super) fn replicas(graph: &mut Graph, parts: &[Parts<'_>]) {
 pub(super) fn claims(graph: &mut Graph, parts: &[Parts<'_>]) -> BTreeSet<StepKey> {
     let mut left: BTreeMap<String, Vec<&Parts<'_>>> = BTreeMap::new();
     for leaver in parts {
-        let ports = leaver.work().observed.map(|live| published(&live.spec)).unwrap_or_default();
-        let name = leaver.retire.as_ref().map(|_| leaver.change().resource.to_string());
-        for claim in ports.into_iter().chain(name) {
+        for claim in leaves(leaver) {
             left.entry(claim).or_default().push(leaver);
         }
     }
     let mut early = BTreeSet::new();
     for taker in parts {
-        let ports = taker.work().declared.map(|declared| published(&declared.spec)).unwrap_or_default();
-        let ports = ports.into_iter().map(|port| (port, taker.start.as_ref()));
-        let name = (taker.change().resource.to_string(), taker.create.as_ref());
-        for (claim, taking) in ports.chain([name]) {
-            let Some(taking) = taking else { continue };
+        for (claim, taking) in takes(taker) {
             let others = left.get(&claim).into_iter().flatten();
             for leaver in others.filter(|leaver| leaver.change().resource != taker.change().resource) {
-                let leaving = leaver.stop.as_ref().or(leaver.retire.as_ref());
-                // Where the two wait for each other otherwise, the target's own refusal is the better answer.
-                let Some(leaving) = leaving.filter(|leaving| !graph.waits_for(leaving, taking)) else {
-                    continue;
-                };
-                graph.after(taking, leaving);
-                early.extend(leaver.retire.clone());
+                early.extend(leave_first(graph, leaver, taking));
             }
         }
     }
     early
+}
+
+/// Makes `taking` wait until `leaver` has left; returns its retire step, if that is how it leaves. Where the
+/// two wait for each other otherwise, the target's own refusal is the better answer.
+fn leave_first(graph: &mut Graph, leaver: &Parts<'_>, taking: &StepKey) -> Option<StepKey> {
+    let leaving = leaver.stop.as_ref().or(leaver.retire.as_ref())?;
+    if graph.waits_for(leaving, taking) {
+        return None;
+    }
+    graph.after(taking, leaving);
+    leaver.retire.clone()
+}
+
+/// Returns the ports that a live resource has, and its name when it leaves for good.
+fn leaves(leaver: &Parts<'_>) -> Vec<String> {
+    let published = leaver.work().observed.map(|live| published(&live.spec)).unwrap_or_default();
+    let name = leaver.retire.as_ref().map(|_| leaver.change().resource.to_string());
+    published.into_iter().chain(name).collect()
+}
+
+/// Returns the ports and the name that a resource takes, each with the step that does.
+fn takes<'k>(taker: &'k Parts<'_>) -> Vec<(String, &'k StepKey)> {
+    let published = taker.work().declared.map(|declared| published(&declared.spec)).unwrap_or_default();
+    let starts = published.into_iter().filter_map(|port| Some((port, taker.start.as_ref()?)));
+    let creates = taker.create.as_ref().map(|create| (taker.change().resource.to_string(), create));
+    starts.chain(creates).collect()
 }
 
 /// Makes what is no longer declared leave last: after everything else, dependents first, networks at the end.
@@ -205,11 +219,12 @@ fn last(graph: &Graph) -> Vec<StepKey> {
 /// Returns the ports of the host that a configuration takes, whatever the address, as `port 5432`.
 fn published(spec: &Spec) -> BTreeSet<String> {
     let ports = spec.get("ports").and_then(Value::as_object).into_iter().flat_map(|ports| ports.values());
+    let host = |one: &str| format!("port {}", one.rsplit(':').next().unwrap_or(one).trim());
     ports
-        .filter_map(|port| match port.get("publish")? {
-            Value::String(text) => Some(format!("port {}", text.rsplit(':').next().unwrap_or(text))),
-            Value::Number(number) => Some(format!("port {number}")),
-            _ => None,
+        .flat_map(|port| match port.get("publish") {
+            Some(Value::String(text)) => text.split(',').map(host).collect(),
+            Some(Value::Number(number)) => vec![format!("port {number}")],
+            _ => Vec::new(),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use trueup_schema::manifest::Update;
 
 use super::graph::Graph;
-use crate::{Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey, change::Work};
+use crate::{Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey, change::{CHECK, STATE, Work}};
 
 /// Getting an image of some GiB over a slow line.
 const FETCH: Duration = Duration::from_mins(15);
@@ -95,7 +95,7 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
         declared.fetch.as_ref().map(|what| graph.add("fetch", id, Act::Fetch { what: what.clone() }, FETCH));
     let act = Act::Create { spec: declared.spec.clone(), replaces: observed.map(aside) };
     parts.create = Some(graph.add("create", id, act, CREATE));
-    if let Some(observed) = observed.filter(|old| old.state.running && id.kind > Kind::Volume) {
+    if let Some(observed) = observed.filter(|old| old.state.is_up() && id.kind > Kind::Volume) {
         parts.stop = Some(graph.add("stop", id, Act::Stop { old: aside(observed) }, STOP));
     }
     match id.kind {
@@ -132,20 +132,21 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
 fn same_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Declared, &Observed)) {
     let (id, (declared, observed)) = (&work.change.resource, of);
     let old = aside(observed);
-    let spec_differs = work.change.action == Action::Update;
+    let fields = work.change.fields.iter().map(|field| field.path.clone());
+    let fields: Vec<String> = fields.filter(|path| path != STATE && path != CHECK).collect();
+    let spec_differs = !fields.is_empty();
     if spec_differs {
-        let fields = work.change.fields.iter().map(|field| field.path.clone());
-        let fields = fields.filter(|path| path != "state").collect();
         let act = Act::Update { before: old.clone(), after: declared.spec.clone(), fields };
         parts.update = Some(graph.add("update", id, act, UPDATE));
     }
     if id.kind == Kind::Workload {
-        if !observed.state.running {
+        if !observed.state.is_up() {
             parts.start = Some(graph.add("start", id, Act::Start { old: Some(old) }, START));
         } else if work.change.how == How::Restart {
             parts.restart = Some(graph.add("restart", id, Act::Restart { old }, STOP));
         }
-        if work.disturbed || !spec_differs || parts.start.is_some() {
+        let new_check = work.change.fields.iter().any(|field| field.path == CHECK);
+        if work.disturbed || new_check || !spec_differs || parts.start.is_some() {
             verify(graph, parts, declared);
         }
     }
@@ -162,5 +163,5 @@ fn verify(graph: &mut Graph, parts: &mut Parts<'_>, declared: &Declared) {
 }
 
 fn aside(observed: &Observed) -> Aside {
-    Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.running }
+    Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.is_up() }
 }

@@ -16,12 +16,13 @@ const MOST_LINES: usize = 12;
 /// How many unchanged lines stand around a changed one.
 const CONTEXT: usize = 1;
 
-/// Returns the lines of a change's fields.
+/// Returns the lines of a change's fields; a place is said once where several fields share it.
 pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
     let marks = style.marks();
     let rows: Vec<Row<'_>> = rows(change, marks);
     let column = rows.iter().filter(|row| !row.value.is_empty()).map(|row| row.label.chars().count()).max();
     let mut lines = Vec::new();
+    let mut before = None;
     for row in rows.iter().take(MOST_FIELDS) {
         let label = format!("{:<1$}", row.label, if row.value.is_empty() { 0 } else { column.unwrap_or(0) });
         let mut line = Line::new().add("      ").add(label);
@@ -31,7 +32,9 @@ pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
         if let Some(note) = row.note {
             line = line.paint(Paint::Dim, format!("{}{note}", marks.dot));
         }
-        lines.push(line.right(row.field.place.as_ref().map(words::place)));
+        let place = row.field.place.as_ref().filter(|place| before != Some(*place));
+        before = row.field.place.as_ref();
+        lines.push(line.right(place.map(words::place)));
         if let Some(diff) = &row.field.diff {
             lines.extend(excerpt(diff, marks));
         }
@@ -51,14 +54,16 @@ pub(super) struct Row<'a> {
     pub(super) field: &'a FieldChange,
 }
 
-/// Returns one row a field, the one that forces the rest first; a file that comes or goes is one row, whatever fields it has.
+/// Returns one row a field, the one that forces the rest first. An image that has another name has another
+/// id too, which says nothing more. A file that comes or goes is one row, whatever fields it has.
 pub(super) fn rows(change: &Change, marks: Marks) -> Vec<Row<'_>> {
     let mixed = change.fields.iter().map(|field| field.cause).collect::<BTreeSet<_>>().len() > 1;
     let mut whole = BTreeSet::new();
     let mut rows = Vec::new();
     let mut fields: Vec<&FieldChange> = change.fields.iter().filter(|field| field.path != "state").collect();
     fields.sort_by_key(|field| change.forced_by.as_ref() != Some(&field.path));
-    for field in fields {
+    let renamed = fields.iter().any(|field| field.path == "image.reference");
+    for field in fields.into_iter().filter(|field| !(renamed && field.path == "image.id")) {
         let (label, mut value) = row(field, marks);
         if let Some((file, word)) = comes_or_goes(field, change) {
             if !whole.insert(file) {
@@ -79,6 +84,7 @@ fn row(field: &FieldChange, marks: Marks) -> (String, String) {
         Some((path, "digest")) => format!("{noun} {}", value::clean(path)),
         Some((path, inner)) => format!("{noun} {} {}", value::clean(path), value::clean(inner)),
         None if secret => format!("secret {}", value::clean(field.path.trim_end_matches(".digest"))),
+        None if field.path == "image.reference" => "image".to_owned(),
         None => value::clean(&field.path),
     };
     if field.diff.is_some() {

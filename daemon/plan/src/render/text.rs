@@ -122,7 +122,7 @@ pub(super) fn parts(row: &Row<'_>, style: &Style, now: Timestamp) -> Vec<String>
         let shown = change.fields.iter().filter_map(|field| Some((&field.path, field.after.as_ref()?)));
         parts.extend(shown.map(|(path, after)| {
             let text = value::shown(after, style.marks().ellipsis);
-            let text = text.split_once("@sha256:").map_or(text.as_str(), |(name, _)| name).to_owned();
+            let text = text.split_once('@').map_or(text.as_str(), |(name, _)| name).to_owned();
             if path.ends_with(".publish") { format!("port {text}") } else { text }
         }));
     }

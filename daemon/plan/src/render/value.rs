@@ -19,7 +19,7 @@ pub(crate) fn plain(value: Option<&Value>) -> String {
 /// Returns the value as text; `ellipsis` stands for what is left out.
 pub(crate) fn shown(value: &Value, ellipsis: &str) -> String {
     let text = match value {
-        Value::String(text) => digest(text, ellipsis).unwrap_or_else(|| text.clone()),
+        Value::String(text) => digest(text, ellipsis).unwrap_or_else(|| image(text, ellipsis)),
         Value::Array(items) => items.iter().map(|item| word(item, ellipsis)).collect::<Vec<_>>().join(" "),
         Value::Null => "nothing".to_owned(),
         other => other.to_string(),
@@ -64,6 +64,12 @@ pub(crate) fn digest(text: &str, ellipsis: &str) -> Option<String> {
     let is_digest = matches!(kind, "keyed" | "sha256") && digits.len() >= SHORT;
     (is_digest && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .then(|| format!("{}{ellipsis}", &digits[..SHORT]))
+}
+
+/// Returns the name of an image with its digest cut short; any other text as it is.
+fn image(text: &str, ellipsis: &str) -> String {
+    let parts = text.split_once('@').and_then(|(name, id)| Some((name, digest(id, ellipsis)?)));
+    parts.map_or_else(|| text.to_owned(), |(name, id)| format!("{name}@{id}"))
 }
 
 /// Returns the text without control characters.

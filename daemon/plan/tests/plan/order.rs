@@ -35,7 +35,7 @@ fn a_first_bring_up() {
 fn a_recreate_waits_for_what_it_needs_only_to_leave_service() {
     let mut world = World::demo();
     for name in ["postgresql", "haproxy", "prometheus"] {
-        world.declared(name).spec["image"] = json!("new:1");
+        world.declared(name).spec["image"]["reference"] = json!("new:1");
     }
     assert_snapshot!(world.steps(), @"
     create haproxy
@@ -56,7 +56,7 @@ fn a_recreate_waits_for_what_it_needs_only_to_leave_service() {
 #[test]
 fn a_need_on_what_stays_adds_nothing() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.steps(), @"
     create haproxy
     stop haproxy <- create haproxy
@@ -69,7 +69,7 @@ fn a_need_on_what_stays_adds_nothing() {
 fn an_update_in_place_is_verified_when_it_interrupts() {
     let mut world = World::demo();
     world.declared("haproxy").spec["resources"]["cpus"] = json!(1);
-    world.declared("prometheus").spec["aliases"] = json!(["metrics"]);
+    world.declared("prometheus").spec["networks"]["data"]["aliases"] = json!(["metrics"]);
     assert_snapshot!(world.steps(), @"
     update haproxy
     update prometheus
@@ -87,10 +87,8 @@ fn what_is_no_longer_declared_leaves_last_and_dependents_first() {
     world.declared("haproxy").spec["networks"] = json!({"data": {"aliases": ["haproxy"]}});
     world.declared("haproxy").needs.retain(|need| need.on != network("control"));
     assert_snapshot!(world.steps(), @"
-    create haproxy
-    stop haproxy <- create haproxy
-    start haproxy <- stop haproxy
-    verify haproxy <- start haproxy
+    update haproxy
+    verify haproxy <- update haproxy
     retire grafana <- verify haproxy
     retire prometheus <- retire grafana, verify haproxy
     retire network control <- retire grafana, retire prometheus, verify haproxy
@@ -151,10 +149,10 @@ fn a_replaced_network_retires_what_leaves_before_it() {
 #[test]
 fn an_act_carries_what_undoing_it_takes() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     let plan = world.plan();
     let Act::Create { replaces: Some(old), .. } = &plan.steps[0].act else { panic!("{:?}", plan.steps) };
-    assert_eq!(old.spec["image"], "haproxy:1");
+    assert_eq!(old.spec["image"]["reference"], "haproxy:1");
     assert_eq!((old.handle.as_str(), old.running), ("handle-of-haproxy", true));
 }
 
@@ -162,7 +160,7 @@ fn an_act_carries_what_undoing_it_takes() {
 fn a_stopped_one_that_is_replaced_is_not_stopped_again() {
     let mut world = World::demo();
     world.observed("haproxy").state.running = false;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     let plan = world.plan();
     assert!(!plan.steps.iter().any(|step| step.key.0 == "stop haproxy"));
     assert_eq!(plan.changes[0].resource, workload("haproxy"));

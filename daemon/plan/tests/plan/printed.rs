@@ -90,8 +90,12 @@ fn files_come_and_go_in_one_line_each() {
 #[test]
 fn intent_and_drift_stand_side_by_side() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
-    world.declared("haproxy").places.0.insert("image".into(), place("components/haproxy.yaml:6:10"));
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
+    world
+        .declared("haproxy")
+        .places
+        .0
+        .insert("image.reference".into(), place("components/haproxy.yaml:6:10"));
     world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
     world
         .declared("prometheus")
@@ -114,16 +118,39 @@ fn intent_and_drift_stand_side_by_side() {
 }
 
 #[test]
+fn an_image_is_named_or_else_its_id_is_shown() {
+    let mut world = World::demo();
+    let image = |name: &str, id: &str| json!({"reference": name, "id": format!("sha256:{}", id.repeat(32))});
+    world.declared("haproxy").spec["image"] = image("haproxy:1@sha256:aabbccdd", "aa");
+    world.declared("prometheus").spec["image"] = image("prometheus:1", "aa");
+    world.settle();
+    world.declared("haproxy").spec["image"] = image("haproxy:2@sha256:ddeeff00", "bb");
+    world.declared("prometheus").spec["image"] = image("prometheus:1", "bb");
+    assert_snapshot!(world.printed(), @r#"
+    demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
+
+      ~ haproxy      recreate, because the image changed · interrupts postgresql:5432
+          image   haproxy:1@aabb… → haproxy:2@ddee…                              components/haproxy.yaml
+      ~ prometheus   recreate, because the image changed
+          image.id   changed (digest aaaa… → bbbb…)                           components/prometheus.yaml
+      = 1 unchanged
+
+    2 change · 8 steps in 4 waves · intent 2
+    plan ######## · to run exactly this: trueup apply demo --plan ########
+    "#);
+}
+
+#[test]
 fn drift_of_a_changed_component_is_repaired_along() {
     let mut world = World::demo();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     world.observed("haproxy").spec["env"] = json!({"DEBUG": "1"});
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
       ~ haproxy   recreate, because the image changed · interrupts postgresql:5432
           image       haproxy:1 → haproxy:2                                      components/haproxy.yaml
-          env.DEBUG   removed: 1 · drift, repaired along                         components/haproxy.yaml
+          env.DEBUG   removed: 1 · drift, repaired along
       = 2 unchanged
 
     1 change · 4 steps in 4 waves · intent 1
@@ -165,7 +192,7 @@ fn without_self_heal_an_intended_change_repairs_the_drift_of_its_component() {
 
       ~ prometheus   in place
           resources.cpus     new: 2                                           components/prometheus.yaml
-          resources.memory   512Mi → 1Gi · drift, repaired along              components/prometheus.yaml
+          resources.memory   512Mi → 1Gi · drift, repaired along
       = 2 unchanged
 
     1 change · 1 step in 1 wave · intent 1
@@ -333,7 +360,8 @@ fn a_new_environment_is_short() {
         "prometheus",
     ] {
         world.service(name, &["data"]);
-        world.declared(name).spec["image"] = json!(format!("demo/{name}:12@sha256:{}", "ab".repeat(32)));
+        world.declared(name).spec["image"]["reference"] =
+            json!(format!("demo/{name}:12@sha256:{}", "ab".repeat(32)));
     }
     world.volume("etcd", "data").volume("postgresql", "data").volume("prometheus", "tsdb");
     world.declared("haproxy").spec["ports"] = json!({"sql": {"port": 5432, "publish": "5432"}});
@@ -388,7 +416,7 @@ fn replicas_take_one_line_and_follow_each_other() {
     }
     world.settle();
     for name in ["web", "web-2", "web-3"] {
-        world.declared(name).spec["image"] = json!("web:2");
+        world.declared(name).spec["image"]["reference"] = json!("web:2");
     }
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -419,7 +447,7 @@ fn replicas_take_one_line_and_follow_each_other() {
 fn start_first_interrupts_nothing() {
     let mut world = World::demo();
     world.declared("haproxy").update = Update::StartFirst;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
@@ -449,7 +477,7 @@ fn a_job_runs_once_for_its_inputs() {
     world.settle();
     let declared = world.declared("migrate");
     (declared.done, declared.inputs) = (false, Some("other".into()));
-    declared.spec["image"] = json!("migrate:2");
+    declared.spec["image"]["reference"] = json!("migrate:2");
     declared.irreversible = Some("the tables that it changes".into());
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -507,7 +535,7 @@ fn a_network_that_is_replaced_takes_what_is_attached_along() {
 fn without_a_record_nobody_knows_why() {
     let mut world = World::demo();
     world.applied = None;
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
@@ -524,14 +552,14 @@ fn without_a_record_nobody_knows_why() {
 fn in_ascii_and_in_colour_it_says_the_same() {
     let mut world = World::demo();
     world.desired.revision.subject = "größer\u{1b}[2J".into();
-    world.declared("haproxy").spec["image"] = json!("haproxy:2");
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     let plan = world.plan();
-    let plain = text(&plan, &Style::default(), now());
+    let colourless = text(&plan, &Style::default(), now());
     let ascii = text(&plan, &Style { ascii: true, ..Style::default() }, now());
     assert!(ascii.is_ascii());
-    assert!(!plain.contains('\u{1b}'), "a subject cannot write to the terminal");
+    assert!(!colourless.contains('\u{1b}'), "a subject cannot write to the terminal");
     let colored = text(&plan, &Style { color: true, ..Style::default() }, now());
-    assert_eq!(without_colour(&colored), plain);
+    assert_eq!(without_colour(&colored), colourless);
     assert_snapshot!(ascii.replace(plan.digest.short(), "########"), @r#"
     demo - docker/local - main 3f9c2ab "gr??er?[2J", 2 min ago
 
@@ -599,6 +627,140 @@ fn for_a_pull_request() {
 
     2 change · 5 steps in 4 waves · intent 1, drift 1 · plan `########`
     ");
+}
+
+#[test]
+fn for_a_pull_request_that_is_refused() {
+    let mut world = World::demo();
+    world.desired.self_heal = false;
+    world.desired.notes.push("volume sizes are advisory: the local driver has none".into());
+    world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
+    world.drop_component("haproxy");
+    let plan = world.plan();
+    assert_snapshot!(markdown(&plan, now()).replace(plan.digest.short(), "########"), @"
+    ### demo on `docker/local`
+
+    `3f9c2ab` `haproxy: allow more connections`
+
+    > **refused** `` 1 of 3 components would be deleted (33 %), more than the 30 % of `sync.maxDeletes` ``
+    > help: `` if that is meant: `trueup apply demo --confirm-deletes` ``
+    >
+
+    | | what | how | interrupts |
+    |---|---|---|---|
+    | `-` | `haproxy` | `delete the container` |  |
+    | `!` | `prometheus` | `in place · drift · only reported` |  |
+
+    1 unchanged
+
+    <details><summary>prometheus</summary>
+
+    - `resources.memory`: `512Mi → 1Gi` (`components/prometheus.yaml`)
+
+    </details>
+
+    - `volume sizes are advisory: the local driver has none`
+
+    1 delete (33 % of the 30 % allowed) · 0 steps in 0 waves · intent 1 · plan `########`
+    ");
+}
+
+#[test]
+fn what_a_hold_waits_for_is_one_line() {
+    let revision = World::demo().desired.revision;
+    let waits = [
+        Wait::Held {
+            revision: revision.clone(),
+            why: "haproxy was not healthy within 30 s".into(),
+            by: None,
+        },
+        Wait::Held { revision: revision.clone(), why: "too slow".into(), by: Some("ada".into()) },
+        Wait::Suspended { by: "ada".into(), reason: "migration tonight".into() },
+        Wait::ManualMode { plan: "9b1c7e02".into() },
+        Wait::Blocked { revision: revision.clone(), why: "port 5432 is taken".into(), retries: true },
+        Wait::Blocked { revision, why: "the image `x` does not exist".into(), retries: false },
+        Wait::Leased { by: "daemon, run 41".into() },
+    ];
+    let lines: Vec<String> =
+        waits.iter().map(|wait| format!("{wait}\n    {}", wait.help("demo").unwrap_or_default())).collect();
+    assert_snapshot!(lines.join("\n"), @"
+    3f9c2ab was rolled back: haproxy was not healthy within 30 s
+        commit a fix, or `trueup env release demo --reason ...` to try the same again
+    ada rolled back from 3f9c2ab: too slow
+        `trueup env release demo --reason ...` to follow the branch again
+    suspended by ada: migration tonight
+        `trueup env resume demo`
+    sync.mode is manual, plan 9b1c7e02 waits to be applied
+        `trueup apply demo --plan 9b1c7e02`
+    3f9c2ab is blocked, nothing was changed, tried again: port 5432 is taken
+        
+    3f9c2ab is blocked, nothing was changed, waits for a new commit: the image `x` does not exist
+        commit a fix
+    held by daemon, run 41 at this moment
+    ");
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let mut world = World::demo();
+    world.file("haproxy", "/etc/haproxy.cfg", "sha256:5e1f00", "files/haproxy/haproxy.cfg:1:1");
+    world.settle();
+    world.file("haproxy", "/etc/haproxy.cfg", "sha256:09ab00", "files/haproxy/haproxy.cfg:1:1");
+    let lines = |word: &str| (0..40).map(|number| format!("{word} {number}")).collect::<Vec<_>>().join("\n");
+    world.texts.insert("sha256:5e1f00".into(), lines("before"));
+    world.texts.insert("sha256:09ab00".into(), lines("after"));
+    let labels: serde_json::Map<_, _> =
+        (0..9).map(|number| (format!("l{number}"), json!("x".repeat(80)))).collect();
+    world.declared("prometheus").spec["labels"] = labels.into();
+    assert_snapshot!(world.printed(), @r#"
+    demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
+
+      ~ haproxy      recreate, because a file changed · interrupts postgresql:5432
+          file /etc/haproxy.cfg                                                files/haproxy/haproxy.cfg
+            - before 0
+            - before 1
+            - before 2
+            - before 3
+            - before 4
+            - before 5
+            - before 6
+            - before 7
+            - before 8
+            - before 9
+            - before 10
+            - before 11
+            … 68 more lines
+      ~ prometheus   recreate, because labels.l0 was added
+          labels.l0   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  components/prometheus.yaml
+          labels.l1   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l2   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l3   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l4   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l5   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l6   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          labels.l7   new: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+          … 1 more field
+      = 1 unchanged
+
+    2 change · 8 steps in 4 waves · intent 2
+    plan ######## · to run exactly this: trueup apply demo --plan ########
+    "#);
+}
+
+#[test]
+fn a_change_that_heals_a_network_makes_what_is_attached_again() {
+    let mut world = World::demo();
+    world.desired.self_heal = false;
+    world.live.resources.remove(&network("data"));
+    world.observed("haproxy").state.running = false;
+    world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
+    assert_snapshot!(world.steps(), @"
+    create network data
+    create haproxy <- create network data
+    start haproxy <- create haproxy
+    verify haproxy <- start haproxy
+    ");
+    assert!(world.plan().reported.is_empty(), "the network is made, because the change needs it");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn rules() -> Rules {
     let workload = vec![
         rule("resources", How::InPlace, false, None),
         rule("restart", How::InPlace, false, None),
-        rule("aliases", How::InPlace, true, None),
+        rule("networks", How::InPlace, true, None),
         rule("reload", How::Restart, true, None),
         rule("", How::Recreate, true, None),
     ];
@@ -278,11 +278,14 @@ impl World {
         let after = |step: &trueup_plan::Step| {
             step.after.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
-        plan.steps
-            .iter()
-            .map(|step| format!("{} <- {}\n", step.key, after(step)))
-            .collect::<String>()
-            .replace(" <- \n", "\n")
+        let line = |step: &trueup_plan::Step| {
+            if step.after.is_empty() {
+                step.key.to_string()
+            } else {
+                format!("{} <- {}", step.key, after(step))
+            }
+        };
+        plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -290,7 +293,7 @@ fn spec(component: &str, networks: &[&str]) -> Value {
     let networks: BTreeMap<&str, Value> =
         networks.iter().map(|name| (*name, json!({"aliases": [component]}))).collect();
     json!({
-        "image": format!("{component}:1"),
+        "image": {"reference": format!("{component}:1"), "id": format!("sha256:{component}-1")},
         "networks": networks,
         "resources": {"memory": 1 << 30},
         "restart": "unless-stopped",
