@@ -132,9 +132,8 @@ fn replace_and_finish(rig: &Rig) -> Result<(), Failed> {
         world.finish(&run, &acts).await?;
         nothing_to_do(&world).await?;
         assert!(world.inspect(&old.handle).await.is_err());
-        let generations = std::fs::read_dir(
-            world.folder.path().join("state/files").join(&world.identity.uid).join("web"),
-        )?;
+        let generations =
+            std::fs::read_dir(world.folder.path().join("state/files").join(&world.identity.uid).join("web"))?;
         assert_eq!(generations.count(), 1, "the old generation is still there");
         Ok(())
     })
@@ -166,13 +165,20 @@ fn update_and_undo(rig: &Rig) -> Result<(), Failed> {
         let before = world.picture().await?;
         let name = world.engine_name("web");
         let started = world.inspect(&name).await?["State"]["StartedAt"].clone();
-        world.patch("web", json!({"resources": {"memory": "96Mi", "cpu": "250m", "pids": 60}, "restart": "no"}));
+        world.patch(
+            "web",
+            json!({"resources": {"memory": "96Mi", "cpu": "250m", "pids": 60}, "restart": "no"}),
+        );
         let domain = json!({"domain": "other.example"});
         world.environment.as_object_mut().unwrap().extend(domain.as_object().unwrap().clone());
         let (_, desired) = world.look().await?;
         let resource = workload("web");
         let after = desired.resources[&resource].spec.clone();
-        let act = update_act(world.aside(&resource).await?, after, &["resources.memory", "restart", "networks.data.aliases"]);
+        let act = update_act(
+            world.aside(&resource).await?,
+            after,
+            &["resources.memory", "restart", "networks.data.aliases"],
+        );
         let acts = vec![(resource, act)];
         let run = world.next_run();
         world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
@@ -191,7 +197,11 @@ fn remove_limits(rig: &Rig) -> Result<(), Failed> {
         world.patch("web", json!({"resources": null}));
         let (_, desired) = world.look().await?;
         let resource = workload("web");
-        let act = update_act(world.aside(&resource).await?, desired.resources[&resource].spec.clone(), &["resources"]);
+        let act = update_act(
+            world.aside(&resource).await?,
+            desired.resources[&resource].spec.clone(),
+            &["resources"],
+        );
         let acts = vec![(resource, act)];
         let run = world.next_run();
         world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
@@ -298,7 +308,10 @@ fn made_again(rig: &Rig) -> Result<(), Failed> {
         let run = world.next_run();
         world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
         let old = &live.resources[&workload("web")];
-        world.api.remove_container(&old.handle, None::<bollard::query_parameters::RemoveContainerOptions>).await?;
+        world
+            .api
+            .remove_container(&old.handle, None::<bollard::query_parameters::RemoveContainerOptions>)
+            .await?;
         world.undo(&run, &acts).await?;
         world.patch("web", json!({"env": {"LEVEL": "debug"}}));
         nothing_to_do(&world).await

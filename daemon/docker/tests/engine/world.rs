@@ -274,7 +274,9 @@ impl World {
     pub(crate) async fn creation(&self) -> Result<Acts, Failed> {
         let (live, desired) = self.look().await?;
         let mut acts = Acts::new();
-        for (resource, declared) in desired.resources.iter().filter(|(id, _)| !live.resources.contains_key(id)) {
+        for (resource, declared) in
+            desired.resources.iter().filter(|(id, _)| !live.resources.contains_key(id))
+        {
             if let Some(what) = &declared.fetch {
                 acts.push((resource.clone(), Act::Fetch { what: what.clone() }));
             }
@@ -322,7 +324,8 @@ impl World {
     pub(crate) async fn picture(&self) -> Result<Value, Failed> {
         let filters = BTreeMap::from([("label", vec![format!("dev.trueup.env-uid={}", self.identity.uid)])]);
         let filters = filters.into_iter().collect();
-        let options = bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters);
+        let options =
+            bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters);
         let mut containers = Vec::new();
         for container in self.api.list_containers(Some(options.build())).await? {
             containers.push(picture_of(self.inspect(&container.id.unwrap()).await?));
@@ -331,13 +334,18 @@ impl World {
         let mut networks = Vec::new();
         let all = self.api.list_networks(None::<bollard::query_parameters::ListNetworksOptions>).await?;
         for network in all {
-            if network.name.as_deref().is_some_and(|name| name.starts_with(self.identity.environment.as_str())) {
+            if network
+                .name
+                .as_deref()
+                .is_some_and(|name| name.starts_with(self.identity.environment.as_str()))
+            {
                 networks.push(serde_json::to_value(network)?);
             }
         }
         networks.sort_by_key(|network| network["Name"].to_string());
         let volumes = self.api.list_volumes(None::<bollard::query_parameters::ListVolumesOptions>).await?;
-        let mut volumes: Vec<String> = volumes.volumes.unwrap_or_default().into_iter().map(|v| v.name).collect();
+        let mut volumes: Vec<String> =
+            volumes.volumes.unwrap_or_default().into_iter().map(|v| v.name).collect();
         volumes.retain(|name| name.starts_with(self.identity.environment.as_str()));
         volumes.sort();
         Ok(json!({"containers": containers, "networks": networks, "volumes": volumes}))
