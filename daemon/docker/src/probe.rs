@@ -53,6 +53,7 @@ impl Docker {
         let deadline = Instant::now() + probe.startup;
         let mut first = None;
         let mut pause = SOON;
+        let mut reason = None;
         loop {
             let Some(found) = self.container(&name).await? else {
                 return Err(moved(format!("the container `{name}` is gone")));
@@ -63,12 +64,15 @@ impl Docker {
             }
             let patience = probe.timeout.min(deadline.saturating_duration_since(Instant::now()).max(SOON));
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
+            // A try that was cut short by the deadline says less than the one before it.
+            let is_cut = patience < probe.timeout;
+            let why = reason.take().filter(|_| is_cut).unwrap_or(why);
             if Instant::now() + pause >= deadline {
                 let within = Span(probe.startup);
-                return Err(self
-                    .unwell(run, &found, format!("{resource} was not healthy within {within}: {why}"))
-                    .await);
+                let message = format!("{resource} was not healthy within {within}: {why}");
+                return Err(self.unwell(run, &found, message).await);
             }
+            reason = Some(why);
             run.progress.tell(resource, &format!("waiting for {check}"));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
