@@ -7,20 +7,47 @@
 //! Snapshot --load--> Catalogue --resolve(environment)--> Resolved --deliver(secrets)--> Materials
 //! ```
 
+mod catalogue;
+mod compute;
+mod conform;
+mod context;
+mod deliver;
+mod document;
+mod explain;
+mod expression;
+mod json_schema;
+mod limits;
+mod located;
 pub mod manifest;
 pub mod material;
+mod merge;
 pub mod names;
 pub mod place;
+mod read;
+mod render;
 pub mod report;
+mod resolve;
 pub mod resolved;
+mod rules;
 pub mod secret;
+mod shape;
 pub mod snapshot;
+mod suggest;
+mod template;
+mod yaml;
 
+pub use catalogue::{Cache, Catalogue, load, load_with};
+pub use deliver::Opened;
+pub use explain::{ExplainError, Explanation, Layer, LayerKind, explain};
+pub use json_schema::json_schema;
+pub use limits::Limits;
 pub use material::{Content, ContentDigest, Materials};
 pub use names::{
     ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
 };
 pub use place::{Place, Places};
+pub use read::read;
+pub use render::render;
 pub use report::{Problem, Report, Severity};
 pub use resolved::{DeliveredFile, Deliveries, Endpoint, Resolved, ResolvedComponent, SecretRef, Subnet};
 pub use secret::{DigestKey, Secret};

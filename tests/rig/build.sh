@@ -55,6 +55,9 @@ bin_of() {
 build() {
   local family=$1 bin began=$SECONDS unfinished
   bin=$(bin_of "$family")
+  # Whoever else builds this family is waited for. (Go itself locks go.mod, so the lock is on the folder.)
+  exec 8<"$here/$family"
+  flock 8
   if [[ -d $bin ]]; then
     echo "$family: in the cache, $bin"
     return
@@ -68,8 +71,7 @@ build() {
   mkdir "$unfinished/bin"
   (cd "$here/$family" && "recipe_$family" "$unfinished/bin")
   chmod 755 "$unfinished"
-  # A second build of the same family may have finished first; its result is as good.
-  mv -T "$unfinished" "${bin%/bin}" 2>/dev/null || [[ -d $bin ]]
+  mv -T "$unfinished" "${bin%/bin}"
   echo "$family: built in $((SECONDS - began)) s"
 }
 

@@ -11,7 +11,9 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 rig=${TRUEUP_RIG_DIR:-/run/trueup-rig}       # sockets, pid files, logs, secrets: gone after `down`
 data=${TRUEUP_RIG_DATA:-/var/lib/trueup-rig} # what needs a real disk: gone after `down`, too
+# shellcheck disable=SC2034 # the files of lib use it
 first_port=${TRUEUP_RIG_FIRST_PORT:-18700}
+PATH=$PATH:/usr/sbin:/sbin
 parts=(engine20 engine29 registry20 registry29 git)
 
 for file in parts packages namespaces engines images registries git; do
@@ -25,6 +27,7 @@ up() {
   install_missing_packages
   make_secret registry-password
   make_secret git-token
+  choose_namespaces
 
   attempt engine20 start_engine20
   attempt engine29 start_engine29
@@ -66,6 +69,7 @@ down() {
     if is_missing "$part"; then fail "$part is still there: $(cat "$rig/$part/missing")"; fi
   done
   remove_namespaces
+  remove_shared_folders
   rm -rf "$rig" "$data"
   echo "down"
 }
@@ -117,7 +121,7 @@ case ${1:-} in
   up) one_at_a_time && up ;;
   down) one_at_a_time && down ;;
   status) status ;;
-  env) cat "$rig/env" ;;
+  env) cat "$rig/env" 2>/dev/null || fail "the rig is not up" ;;
   restart) one_at_a_time && restart_engine "${2:?restart needs engine20 or engine29}" ;;
   *) fail "usage: rig.sh up|down|status|env|restart ENGINE" ;;
 esac

@@ -1,11 +1,11 @@
 //! The outside world, as the engine sees it. Reading and writing are different traits, so that a
 //! preview, which is given no writer, cannot change anything.
 
-use std::{collections::BTreeMap, fmt, future::Future, sync::Arc};
+use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
+use trueup_plan::{Act, Desired, Live, Plan, ResourceId, Step};
 use trueup_schema::{
     ComponentName, Deliveries, DigestKey, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
 };
@@ -76,6 +76,12 @@ pub trait Observe: Send + Sync {
 pub trait Progress: Send + Sync {
     /// A step is doing something that may take long: `pulled 12 of 42 MiB`, `waiting for tcp 5432`.
     fn tell(&self, resource: &ResourceId, text: &str);
+
+    /// A step begins.
+    fn begun(&self, _step: &Step) {}
+
+    /// A step ended, after so long; with its error when it failed or was cut short.
+    fn ended(&self, _step: &Step, _took: Duration, _error: Option<&TargetError>) {}
 }
 
 /// What every act of one run shares.

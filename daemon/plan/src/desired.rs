@@ -20,6 +20,7 @@ pub struct Desired {
     /// The commit.
     pub revision: Revision,
     /// Its resources.
+    #[serde(with = "crate::resource::as_list")]
     pub resources: BTreeMap<ResourceId, Declared>,
     /// How each field is changed, by kind.
     pub rules: Rules,

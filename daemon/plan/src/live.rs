@@ -11,6 +11,7 @@ use crate::{ResourceId, Spec};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     /// The environment's resources.
+    #[serde(with = "crate::resource::as_list")]
     pub resources: BTreeMap<ResourceId, Observed>,
     /// What stands in the way or where it does not belong.
     pub foreign: Vec<Foreign>,
@@ -46,6 +47,13 @@ pub struct State {
     pub since: Option<Timestamp>,
     /// What the target says about it in a few words, such as `restarting` or `out of memory`.
     pub detail: Option<String>,
+}
+
+impl State {
+    /// Returns whether it has processes, which hold ports, addresses and networks: running or paused.
+    pub fn is_up(&self) -> bool {
+        self.running || self.paused
+    }
 }
 
 /// Who created a resource, from its labels.

@@ -75,3 +75,25 @@ pub enum How {
     /// Not at all: the plan is refused, and says why.
     Refuse,
 }
+
+/// A map by [`ResourceId`] as a list of pairs, because the keys of a JSON object are texts.
+pub(crate) mod as_list {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::ResourceId;
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(
+        map: &BTreeMap<ResourceId, T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<ResourceId, T>, D::Error> {
+        Ok(Vec::<(ResourceId, T)>::deserialize(from)?.into_iter().collect())
+    }
+}

@@ -1,8 +1,9 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The Debian packages of the rig, installed when a program of theirs is missing and we are root.
 
 declare -A package_of=(
   [dockerd]=docker.io
+  [docker]=docker.io
   [iptables]=iptables
   [ip]=iproute2
   [busybox]=busybox-static
@@ -15,7 +16,7 @@ declare -A package_of=(
 )
 
 installed() {
-  [[ -e $1 ]] || command -v "$1" >/dev/null
+  if [[ $1 == /* ]]; then [[ -e $1 ]]; else command -v "$1" >/dev/null; fi
 }
 
 install_missing_packages() {
@@ -32,8 +33,10 @@ install_missing_packages() {
   else
     policy=
   fi
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } \
-    >"$rig/packages.log" 2>&1 || echo "could not install all of them, see $rig/packages.log"
+  {
+    apt-get update &&
+      DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${missing[@]}"
+  } >"$rig/packages.log" 2>&1 || echo "could not install all of them, see $rig/packages.log"
   rm -f "$policy"
 }
 

@@ -34,11 +34,12 @@ is_missing() {
   [[ -e $rig/$1/missing ]]
 }
 
-# launch PART COMMAND...: starts a process that outlives this script.
+# launch PART COMMAND...: starts a process that outlives this script, in the part's network namespace.
 launch() {
   local part=$1
   shift
-  setsid "$@" </dev/null >>"$rig/$part/log" 2>&1 9<&- &
+  # shellcheck disable=SC2046 # a door is several words or none
+  setsid $(door_of "$part") "$@" </dev/null >>"$rig/$part/log" 2>&1 9<&- &
   echo $! >"$rig/$part/pid"
 }
 
@@ -76,8 +77,7 @@ needs_root() {
   [[ $EUID -eq 0 ]] || fail "it needs root"
 }
 
-# build FAMILY: prints the folder of its programs, after building them when needed.
-build() {
-  flock "$here/$1/go.mod" "$here/build.sh" "$1" >&2
+# programs_of FAMILY: the folder that `build.sh FAMILY` fills.
+programs_of() {
   "$here/build.sh" --bin "$1"
 }

@@ -1,0 +1,56 @@
+//! Why an environment waits although its desired state is not what runs.
+//!
+//! A desired state that was rolled back is not tried again by itself; another one is.
+
+use jiff::Timestamp;
+use trueup_plan::Plan;
+
+use crate::{
+    Blame, Fault, Outcome,
+    record::{Hold, HoldKind},
+};
+
+/// Returns the hold that keeps the desired state of that digest from being applied by itself.
+pub fn waiting<'a>(holds: &'a [Hold], desired: &str) -> Option<&'a Hold> {
+    let person = holds.iter().find(|hold| matches!(hold.kind, HoldKind::Person { .. }));
+    person.or_else(|| {
+        holds
+            .iter()
+            .find(|hold| matches!(&hold.kind, HoldKind::Automatic { desired: held, .. } if held == desired))
+    })
+}
+
+/// Returns the hold that begins when a run of `plan` ends so.
+///
+/// What the world or a signal caused is planned again. What the target refused before anything was
+/// touched is tried again with back-off; after something was touched it is held, because each further
+/// try would interrupt again.
+pub fn after(outcome: &Outcome, plan: &Plan, now: Timestamp) -> Option<Hold> {
+    let (fault, blocked) = match outcome {
+        Outcome::RolledBack { fault } if fault.error.blame != Blame::Moved => (fault, false),
+        Outcome::RollbackFailed { fault, .. } | Outcome::Kept { fault } => (fault, false),
+        Outcome::Blocked { fault } if fault.error.blame == Blame::Manifest => (fault, true),
+        _ => return None,
+    };
+    Some(Hold {
+        kind: HoldKind::Automatic { desired: plan.desired_digest.clone(), blocked },
+        revision: plan.revision.clone(),
+        why: why(fault),
+        since: now,
+    })
+}
+
+fn why(fault: &Fault) -> String {
+    fault.error.message.clone()
+}
+
+impl Hold {
+    /// Returns whether it takes the place of `other` in a store.
+    pub fn replaces(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (HoldKind::Person { .. }, HoldKind::Person { .. }) => true,
+            (HoldKind::Automatic { desired: a, .. }, HoldKind::Automatic { desired: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+}
