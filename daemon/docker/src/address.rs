@@ -77,11 +77,23 @@ fn pieces(pool: Subnet) -> impl Iterator<Item = Subnet> {
     })
 }
 
+/// A wish for an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    /// Its name, unique in the network.
+    pub(crate) name: String,
+    /// Whose hash is the first slot that is tried. Two claims of one seed get two slots, and swap them
+    /// when the first is kept on the second's.
+    pub(crate) seed: String,
+    /// The address that it has now.
+    pub(crate) has: Option<Ipv4Addr>,
+}
+
 /// Who wants an address in one network, in the order in which they are served.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// A name for each claim, and the address that it has now.
-    pub(crate) wanted: Vec<(String, Option<Ipv4Addr>)>,
+    /// Those who want one.
+    pub(crate) wanted: Vec<Claim>,
     /// Addresses that nobody may get, such as those of strangers.
     pub(crate) taken: Vec<Ipv4Addr>,
 }
@@ -91,18 +103,18 @@ pub(crate) fn assign(subnet: Subnet, claims: &Claims) -> BTreeMap<String, Ipv4Ad
     let mut owners: BTreeMap<Ipv4Addr, Option<&str>> =
         claims.taken.iter().map(|address| (*address, None)).collect();
     let mut assigned = BTreeMap::new();
-    for (name, has) in &claims.wanted {
+    for Claim { name, has, .. } in &claims.wanted {
         let kept = has.filter(|address| is_planned(subnet, *address) && !owners.contains_key(address));
         if let Some(address) = kept {
             owners.insert(address, Some(name));
             assigned.insert(name.clone(), address);
         }
     }
-    for (name, _) in &claims.wanted {
+    for Claim { name, seed, .. } in &claims.wanted {
         if assigned.contains_key(name) {
             continue;
         }
-        if let Some(address) = probe(subnet, name, |address| owners.contains_key(&address)) {
+        if let Some(address) = probe(subnet, seed, |address| owners.contains_key(&address)) {
             owners.insert(address, Some(name));
             assigned.insert(name.clone(), address);
         }
@@ -110,11 +122,11 @@ pub(crate) fn assign(subnet: Subnet, claims: &Claims) -> BTreeMap<String, Ipv4Ad
     assigned
 }
 
-/// Returns the first free address from the slot of `name` on.
-fn probe(subnet: Subnet, name: &str, is_taken: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+/// Returns the first free address from the slot of `seed` on.
+fn probe(subnet: Subnet, seed: &str, is_taken: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
     let start = first(subnet) + 2;
     let slots = first(dynamic_range(subnet)).checked_sub(start).filter(|slots| *slots > 0)?;
-    let digest = Sha256::digest(name.as_bytes());
+    let digest = Sha256::digest(seed.as_bytes());
     let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     (0..slots)
         .map(|step| Ipv4Addr::from(start + (hash % slots + step) % slots))
@@ -130,7 +142,8 @@ mod tests {
     }
 
     fn claims(names: &[&str]) -> Claims {
-        Claims { wanted: names.iter().map(|name| ((*name).to_owned(), None)).collect(), taken: vec![] }
+        let claim = |name: &&str| Claim { name: (*name).to_owned(), seed: (*name).to_owned(), has: None };
+        Claims { wanted: names.iter().map(claim).collect(), taken: vec![] }
     }
 
     #[test]
@@ -161,14 +174,25 @@ mod tests {
         let zone = subnet("10.0.0.0/26");
         let before = assign(zone, &claims(&["a/1", "b/1", "d/1"]));
         let mut more = claims(&["a/1", "b/1", "c/1", "d/1"]);
-        for (name, has) in &mut more.wanted {
-            *has = before.get(name).copied();
+        for claim in &mut more.wanted {
+            claim.has = before.get(&claim.name).copied();
         }
         let after = assign(zone, &more);
         for (name, address) in &before {
             assert_eq!(after.get(name), Some(address));
         }
         assert_eq!(after.len(), 4);
+    }
+
+    #[test]
+    fn two_claims_of_one_seed_swap_their_addresses() {
+        let zone = subnet("10.0.0.0/24");
+        let mut both = claims(&["web", "web/standby"]);
+        both.wanted[1].seed = "web".to_owned();
+        let before = assign(zone, &both);
+        both.wanted[0].has = before.get("web/standby").copied();
+        let after = assign(zone, &both);
+        assert_eq!((after["web"], after["web/standby"]), (before["web/standby"], before["web"]));
     }
 
     #[test]

@@ -42,6 +42,22 @@ impl Docker {
         }
     }
 
+    /// Brings a stopped container onto the networks that were made again under the old names: the engine
+    /// remembers a network by its id.
+    pub(crate) async fn rejoin(&self, found: &ContainerInspectResponse) -> Result<(), TargetError> {
+        let networks = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+        for (name, settings) in networks.into_iter().flatten() {
+            let id = settings.network_id.as_deref().unwrap_or_default();
+            if id.is_empty() || self.network(id).await?.is_some() {
+                continue;
+            }
+            let endpoint = inspect::endpoint(settings, id_of(found));
+            self.leave(name, id_of(found)).await?;
+            self.join(name, id_of(found), endpoint_settings(&endpoint, false)).await?;
+        }
+        Ok(())
+    }
+
     /// Brings the networks of a container to what `wanted` says; an endpoint that is as wanted stays.
     pub(crate) async fn set_networks(
         &self,
@@ -71,6 +87,12 @@ fn live_networks(run: &RunContext, found: &ContainerInspectResponse) -> BTreeMap
     let settings = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let zones = zone_names(&run.identity, settings.into_iter().flatten().map(|(name, _)| name));
     inspect::networks(found, &zones)
+}
+
+/// Returns whether a start failed because a network of the container is not there any more.
+pub(crate) fn lost_a_network(error: &bollard::errors::Error) -> bool {
+    let text = error.to_string();
+    text.contains("network") && text.contains("not found")
 }
 
 fn says_not_connected(error: &bollard::errors::Error) -> bool {

@@ -15,6 +15,7 @@ use trueup_schema::ComponentName;
 use crate::{
     ANSWER, Docker,
     body::Blueprint,
+    connect::lost_a_network,
     failure::{already, gone, moved},
     image::is_same,
     inspect,
@@ -137,7 +138,11 @@ impl Docker {
     ) -> Result<(), TargetError> {
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
         self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
-        let started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
+        let mut started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
+        if matches!(&started, Err(error) if lost_a_network(error)) {
+            self.rejoin(found).await?;
+            started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
+        }
         already(started).map_err(|error| self.failed(format!("start `{resource}`"), &error))
     }
 

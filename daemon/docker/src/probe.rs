@@ -53,6 +53,7 @@ impl Docker {
         let deadline = Instant::now() + probe.startup;
         let mut first = None;
         let mut pause = SOON;
+        let mut reason = None;
         loop {
             let Some(found) = self.container(&name).await? else {
                 return Err(moved(format!("the container `{name}` is gone")));
@@ -65,6 +66,9 @@ impl Docker {
             // A probe without a start-up time is one look at what runs: it has the time of one try.
             let patience = if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
+            // A try that was cut short by the deadline says less than the one before it.
+            let is_cut = patience < probe.timeout;
+            let why = reason.take().filter(|_| is_cut).unwrap_or(why);
             if Instant::now() + pause >= deadline {
                 let message = match probe.startup {
                     Duration::ZERO => format!("{resource} is not healthy: {why}"),
@@ -72,6 +76,7 @@ impl Docker {
                 };
                 return Err(self.unwell(run, &found, message).await);
             }
+            reason = Some(why);
             run.progress.tell(resource, &format!("waiting for {check}"));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -11,6 +11,9 @@ use crate::{
     spec::ContainerSpec,
 };
 
+/// More memory and swap than any host has: 1 PiB.
+const ALL_SWAP: i64 = 1 << 50;
+
 impl Docker {
     /// Brings the limits, the restart policy and the networks of a container to what `wanted` says.
     pub(crate) async fn update(
@@ -69,7 +72,8 @@ fn update_body(
         .or_else(|| all(engine.memory).filter(|_| is_limited(host.and_then(|host| host.memory))));
     let swap = match limits.memory {
         Some(_) => limits.swap,
-        None => memory.map(|_| -1),
+        // The engine leaves swap as it is when it reads -1 here.
+        None => memory.map(|_| ALL_SWAP),
     };
     let nano_cpus = limits.nano_cpus.or_else(|| {
         all(engine.cpus.saturating_mul(1_000_000_000))
@@ -103,7 +107,7 @@ mod tests {
         };
         let found = ContainerInspectResponse { host_config: Some(host), ..Default::default() };
         let body = update_body(&engine, &found, &crate::inspect::tests::plain_spec());
-        assert_eq!((body.memory, body.memory_swap), (Some(8 << 30), Some(-1)));
+        assert_eq!((body.memory, body.memory_swap), (Some(8 << 30), Some(ALL_SWAP)));
         assert_eq!(body.nano_cpus, Some(4_000_000_000));
         assert_eq!(body.pids_limit, Some(-1));
     }

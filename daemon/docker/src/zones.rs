@@ -9,7 +9,7 @@ use trueup_plan::ResourceId;
 use trueup_schema::{Subnet, ZoneName, manifest::Update};
 
 use crate::{
-    address::{Claims, LONGEST_PREFIX, assign, dynamic_range, free_subnet, gateway, parse_subnet},
+    address::{Claim, Claims, LONGEST_PREFIX, assign, dynamic_range, free_subnet, gateway, parse_subnet},
     compile::{Scene, container_ids},
     names::{bridge_name, zone_resource},
     problems::Problems,
@@ -97,9 +97,11 @@ impl Addresses {
         let mut members = Vec::new();
         for component in scene.wanted.resolved.components.values().filter(|c| c.zones.contains(zone)) {
             for resource in container_ids(component) {
-                claims.wanted.push((claim(&resource), live_address(scene, &resource, zone)));
+                let (name, seed) = (claim(&resource), claim(&resource));
+                claims.wanted.push(Claim { name, seed, has: live_address(scene, &resource, zone) });
                 if component.spec.update == Update::StartFirst {
-                    standbys.push((standby_claim(&resource), None));
+                    let (name, seed) = (standby_claim(&resource), claim(&resource));
+                    standbys.push(Claim { name, seed, has: None });
                 }
                 members.push((resource, component));
             }

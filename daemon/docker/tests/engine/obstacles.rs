@@ -1,5 +1,279 @@
-//! Placeholder.
-use crate::Test;
+//! What stands in the way: found before anything is touched, and named.
+
+use std::collections::BTreeMap;
+
+use bollard::{models::ContainerCreateBody, query_parameters::CreateContainerOptionsBuilder};
+use libtest_mimic::Failed;
+use serde_json::json;
+use trueup_docker::{Docker, Locality, Settings};
+use trueup_engine::{Blame, Execute, Observe, TargetError};
+use trueup_plan::{Act, Kind, Plan, PlanDigest, Step, StepKey};
+
+use crate::{
+    Test,
+    rig::Rig,
+    world::{Acts, IMAGE, World, failure, id, in_world, workload},
+};
+
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
-    Vec::new()
+    vec![
+        ("a_port_that_is_taken_is_found_before", port_taken),
+        ("a_subnet_in_use_names_who_uses_it", subnet_taken),
+        ("a_volume_driver_that_does_not_exist_is_found_before", no_driver),
+        ("a_name_that_a_stranger_has_blocks", name_taken),
+        ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
+        ("another_container_than_planned_is_not_touched", moved),
+        ("an_engine_that_is_down_is_said_to_be", unreachable),
+        ("a_remote_engine_takes_plain_files_and_refuses_secrets", remote),
+        ("an_environment_is_known_by_its_labels", adoptable),
+    ]
+}
+
+fn plan_of(world: &World, acts: Acts) -> Plan {
+    let steps = acts.into_iter().enumerate().map(|(at, (resource, act))| Step {
+        key: StepKey(at.to_string()),
+        resource,
+        act,
+        after: std::collections::BTreeSet::new(),
+        timeout: std::time::Duration::from_secs(60),
+    });
+    Plan {
+        environment: world.identity.environment.clone(),
+        target: "docker/local".into(),
+        revision: world.wanted().resolved.revision,
+        applied: None,
+        digest: PlanDigest("0".into()),
+        desired_digest: "0".into(),
+        changes: Vec::new(),
+        unchanged: Vec::new(),
+        steps: steps.collect(),
+        waves: 1,
+        refusals: Vec::new(),
+        reported: Vec::new(),
+        foreign: Vec::new(),
+        notes: Vec::new(),
+        deletes: (0, 30),
+    }
+}
+
+async fn preflight(world: &mut World) -> Result<Result<(), TargetError>, Failed> {
+    let plan = plan_of(world, world.creation().await?);
+    let run = world.next_run();
+    Ok(world.docker.preflight(&run, &plan).await)
+}
+
+fn port_taken(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        let publish = |port: &str| json!({"ports": [{"name": "web", "port": 80, "publish": port}]});
+        world.declare("web", publish(&format!("127.0.0.1:{port}")));
+        let error = preflight(&mut world).await?.unwrap_err();
+        assert!(error.message.ends_with("is already taken by a process of the host"), "{error:?}");
+        assert_eq!(error.blame, Blame::Target);
+        drop(listener);
+        preflight(&mut world).await?.map_err(|error| failure(&error))?;
+        world.up().await?;
+        world.declare("other", publish(&port.to_string()));
+        let error = preflight(&mut world).await?.unwrap_err();
+        assert!(error.message.contains(&format!("by container `{}`", world.engine_name("web"))), "{error:?}");
+        // The one that is replaced makes room.
+        world.components.remove("other");
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let plan = plan_of(&world, world.replacement(&workload("web")).await?);
+        let run = world.next_run();
+        world.docker.preflight(&run, &plan).await.map_err(|error| failure(&error))?;
+        // A port that is taken in the meantime is the engine's answer to the start.
+        world.declare("late", publish(&port.to_string()));
+        let acts = world.creation().await?;
+        let error = world.execute(&run, &acts).await.unwrap_err();
+        assert_eq!(error.blame, Blame::Target, "{error:?}");
+        Ok(())
+    })
+}
+
+fn subnet_taken(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let name = format!("{}x", world.identity.environment);
+        let subnet = world.environment["zones"]["inside"]["subnet"].as_str().unwrap().to_owned();
+        let pool = bollard::models::IpamConfig { subnet: Some(subnet), ..Default::default() };
+        let ipam = bollard::models::Ipam { config: Some(vec![pool]), ..Default::default() };
+        let request = bollard::models::NetworkCreateRequest {
+            name: name.clone(),
+            ipam: Some(ipam),
+            ..Default::default()
+        };
+        let other = world.api.create_network(request).await?.id;
+        world.declare("web", json!({}));
+        let outcome = preflight(&mut world).await;
+        world.api.remove_network(&other).await?;
+        let error = outcome?.unwrap_err();
+        assert!(error.message.contains(&format!("of network `{name}`")), "{error:?}");
+        assert_eq!(error.blame, Blame::Target);
+        Ok(())
+    })
+}
+
+fn no_driver(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let volumes = json!([{"name": "data", "path": "/data", "driver": "nosuchdriver"}]);
+        world.declare("web", json!({"workload": "stateful", "volumes": volumes}));
+        let error = preflight(&mut world).await?.unwrap_err();
+        assert!(error.message.contains("no volume driver `nosuchdriver`"), "{error:?}");
+        Ok(())
+    })
+}
+
+/// Makes a container that is not ours.
+async fn strange_container(world: &World, name: &str) -> Result<String, Failed> {
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.into()),
+        cmd: Some(vec!["sleep".into(), "600".into()]),
+        ..Default::default()
+    };
+    Ok(world.api.create_container(Some(options), body).await?.id)
+}
+
+async fn remove(world: &World, id: &str) -> Result<(), Failed> {
+    let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
+    Ok(world.api.remove_container(id, Some(options)).await?)
+}
+
+fn name_taken(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        let stranger = strange_container(&world, &world.engine_name("web")).await?;
+        let looked = world.look().await;
+        let checked = preflight(&mut world).await;
+        remove(&world, &stranger).await?;
+        let (live, _) = looked?;
+        assert!(live.foreign.iter().any(|foreign| foreign.blocks), "{:?}", live.foreign);
+        assert!(checked?.unwrap_err().message.contains("that trueup did not create"));
+        Ok(())
+    })
+}
+
+fn stranger(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let name = format!("{}stranger", world.identity.environment);
+        let stranger = strange_container(&world, &name).await?;
+        let outcome = detach(&mut world, &stranger).await;
+        remove(&world, &stranger).await?;
+        outcome
+    })
+}
+
+async fn detach(world: &mut World, stranger: &str) -> Result<(), Failed> {
+    world.api.start_container(stranger, None::<bollard::query_parameters::StartContainerOptions>).await?;
+    let request =
+        bollard::models::NetworkConnectRequest { container: stranger.to_owned(), endpoint_config: None };
+    world.api.connect_network(&world.engine_name("data"), request).await?;
+    let (live, _) = world.look().await?;
+    assert_eq!(live.foreign.len(), 1, "{:?}", live.foreign);
+    assert!(!live.foreign[0].blocks);
+    world.environment["zones"]["data"]["foreign"] = json!("disconnect");
+    let (live, desired) = world.look().await?;
+    let zone = id(Kind::Network, "data", "");
+    assert_ne!(live.resources[&zone].spec, desired.resources[&zone].spec);
+    let act = Act::Update {
+        before: world.aside(&zone).await?,
+        after: desired.resources[&zone].spec.clone(),
+        fields: vec!["foreign".into()],
+    };
+    let acts = vec![(zone.clone(), act)];
+    let run = world.next_run();
+    world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+    let (live, desired) = world.look().await?;
+    assert_eq!(live.resources[&zone].spec, desired.resources[&zone].spec);
+    world.undo(&run, &acts).await?;
+    let (live, desired) = world.look().await?;
+    assert_ne!(live.resources[&zone].spec, desired.resources[&zone].spec);
+    Ok(())
+}
+
+fn moved(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let mut old = world.aside(&workload("web")).await?;
+        old.handle = "0".repeat(64);
+        let before = world.picture().await?;
+        let (_, desired) = world.look().await?;
+        let spec = desired.resources[&workload("web")].spec.clone();
+        let run = world.next_run();
+        for act in [
+            Act::Create { spec: spec.clone(), replaces: Some(old.clone()) },
+            Act::Create { spec: spec.clone(), replaces: None },
+            Act::Stop { old: old.clone() },
+            Act::Start { old: Some(old.clone()) },
+            Act::Start { old: None },
+            Act::Restart { old: old.clone() },
+            Act::Retire { old: old.clone() },
+            Act::Update { before: old.clone(), after: spec, fields: vec!["resources".into()] },
+        ] {
+            let error = world.docker.execute(&run, &workload("web"), &act).await.unwrap_err();
+            assert_eq!(error.blame, Blame::Moved, "{act:?}: {error:?}");
+        }
+        crate::world::same("it was touched", &before, &world.picture().await?)
+    })
+}
+
+fn unreachable(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |world| {
+        let path = world.folder.path().join("down.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path)?);
+        let endpoint = format!("unix://{}", path.display());
+        let docker = Docker::connect(&endpoint.parse().unwrap(), Settings::default()).unwrap();
+        let error = docker.observe(&world.identity, &world.wanted()).await.unwrap_err();
+        assert_eq!(error.message, format!("the engine at {endpoint} does not answer"));
+        assert_eq!(error.blame, Blame::Target);
+        Ok(())
+    })
+}
+
+fn remote(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let settings = Settings { locality: Locality::Remote, ..Settings::default() };
+        world.docker = Docker::connect(&rig.engine.parse().unwrap(), settings).unwrap();
+        world.environment["zones"]["data"]["subnet"] = json!("10.214.251.0/24");
+        let script = "test \"$(cat /etc/a.conf)\" = a && test \"$(stat -c %a:%u /etc/a.conf)\" = 444:7";
+        let exec = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2s"});
+        world.declare("web", json!({"health": exec}));
+        world.deliver("web", "/etc/a.conf", "a\n", false, 7);
+        world.up().await?;
+        let (live, desired) = world.look().await?;
+        assert_eq!(live.resources[&workload("web")].spec, desired.resources[&workload("web")].spec);
+        world.deliver("web", "/run/password", "correct-horse-battery", true, 0);
+        world.patch("web", json!({"health": {"exec": null, "tcp": {"port": 80}}}));
+        let refused = format!("{:?}", world.look().await.err().ok_or("it was not refused")?.message());
+        assert!(refused.contains("secret file `/run/password` cannot be delivered"), "{refused}");
+        assert!(refused.contains("network namespace"), "{refused}");
+        Ok(())
+    })
+}
+
+fn adoptable(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let found =
+            world.docker.adoptable(&world.identity.environment).await.map_err(|error| failure(&error))?;
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].owner.as_str(), &found[0].uid), ("test", &world.identity.uid));
+        assert_eq!(found[0].things.len(), 3);
+        let counted: BTreeMap<&str, usize> =
+            found[0].things.iter().fold(BTreeMap::new(), |mut counts, thing| {
+                *counts.entry(thing.split(' ').next().unwrap()).or_default() += 1;
+                counts
+            });
+        assert_eq!(counted, BTreeMap::from([("container", 1), ("network", 2)]));
+        world.docker.destroy(&world.identity, false).await.map_err(|error| failure(&error))?;
+        let found =
+            world.docker.adoptable(&world.identity.environment).await.map_err(|error| failure(&error))?;
+        assert!(found.is_empty());
+        Ok(())
+    })
 }

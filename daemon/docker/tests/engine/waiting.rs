@@ -1,5 +1,183 @@
-//! Placeholder.
-use crate::Test;
+//! Health checks and jobs: success at once, failure with its reason, no secret in what is shown.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use serde_json::json;
+use trueup_engine::{Blame, Execute, TargetError};
+use trueup_plan::{Act, Kind};
+
+use crate::{
+    Test,
+    rig::Rig,
+    world::{World, failure, id, in_world, workload},
+};
+
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
-    Vec::new()
+    vec![
+        ("a_container_is_healthy_by_tcp_http_and_exec", healthy),
+        ("a_port_that_refuses_is_named_when_the_time_is_up", refused),
+        ("a_container_that_ends_fails_at_once_with_its_log", ended),
+        ("a_command_that_fails_is_told_with_its_last_line", exec_fails),
+        ("a_wait_ends_when_it_is_cancelled", cancelled),
+        ("a_job_runs_to_its_end", job),
+        ("a_job_that_fails_tells_its_exit_code", job_fails),
+        ("what_runs_by_schedule_is_started_once_at_a_time", cron),
+        ("a_container_that_cannot_start_is_the_manifests_matter", cannot_start),
+    ]
+}
+
+/// Brings everything up; returns the failure that is expected.
+async fn up_fails(world: &mut World) -> Result<TargetError, Failed> {
+    let acts = world.creation().await?;
+    let run = world.next_run();
+    match world.execute(&run, &acts).await {
+        Ok(()) => Err("it came up".into()),
+        Err(error) => Ok(error),
+    }
+}
+
+fn healthy(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.deliver("http", "/www/ready", "yes\n", false, 0);
+        world.declare("tcp", json!({"health": {"tcp": {"port": "web"}}}));
+        world.declare(
+            "http",
+            json!({
+                "command": ["/bin/httpd", "-f", "-p", "80", "-h", "/www"],
+                "health": {"tcp": null, "http": {"port": 80, "path": "/ready"}},
+            }),
+        );
+        world.declare("exec", json!({"health": {"tcp": null, "exec": ["/bin/sh", "-c", "exit 0"]}}));
+        world.declare("none", json!({"health": null}));
+        world.up().await
+    })
+}
+
+fn refused(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"health": {"tcp": {"port": 81}, "startup": "1s"}}));
+        let error = up_fails(&mut world).await?;
+        assert_eq!(error.message, "web was not healthy within 1s: tcp 81 refused the connection");
+        world.patch("web", json!({"health": {"tcp": null, "http": {"port": 80, "path": "/none"}}}));
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let act = Act::Verify { probe: desired.resources[&resource].probe.clone().unwrap() };
+        let run = world.next_run();
+        let error = world.docker.execute(&run, &resource, &act).await.unwrap_err();
+        assert_eq!(error.message, "web was not healthy within 1s: http 80/none answered 404");
+        Ok(())
+    })
+}
+
+fn ended(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.content("correct horse battery", true);
+        let script = "echo ready to fail; echo token=correct horse battery; exit 7";
+        world.declare("web", json!({"command": ["/bin/sh", "-c", script], "health": {"startup": "30s"}}));
+        let began = Instant::now();
+        let error = up_fails(&mut world).await?;
+        assert_eq!(error.message, "web exited with 7 while starting");
+        assert_eq!(error.log.first().map(String::as_str), Some("ready to fail"), "{:?}", error.log);
+        assert!(!format!("{error:?}").contains("horse"), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(20));
+        Ok(())
+    })
+}
+
+fn exec_fails(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let health = json!({"tcp": null, "exec": ["/bin/sh", "-c", "echo no; exit 3"], "startup": "1s"});
+        world.declare("web", json!({"health": health}));
+        let error = up_fails(&mut world).await?;
+        let expected = "web was not healthy within 1s: `/bin/sh -c echo no; exit 3` exited with 3: no";
+        assert_eq!(error.message, expected);
+        world.patch("web", json!({"health": {"exec": ["/bin/sleep", "60"], "timeout": "200ms"}}));
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let act = Act::Verify { probe: desired.resources[&resource].probe.clone().unwrap() };
+        let run = world.next_run();
+        let error = world.docker.execute(&run, &resource, &act).await.unwrap_err();
+        assert!(error.message.contains("did not end within 200ms"), "{}", error.message);
+        Ok(())
+    })
+}
+
+fn cancelled(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"health": {"tcp": {"port": 81}, "startup": "60s"}}));
+        let acts = world.creation().await?;
+        let run = world.next_run();
+        let (before, verify) = acts.split_at(acts.len() - 1);
+        world.execute(&run, &before.to_vec()).await.map_err(|error| failure(&error))?;
+        run.cancel.cancel();
+        let error = world.execute(&run, &verify.to_vec()).await.unwrap_err();
+        assert_eq!(error.blame, Blame::Cancelled);
+        Ok(())
+    })
+}
+
+fn declare_job(world: &mut World, script: &str) {
+    world.declare(
+        "migrate",
+        json!({"workload": "job", "command": ["/bin/sh", "-c", script], "health": null, "ports": null}),
+    );
+}
+
+fn job(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        declare_job(&mut world, "echo done");
+        world.up().await?;
+        let (live, desired) = world.look().await?;
+        let resource = id(Kind::Job, "migrate", "migrate");
+        assert_eq!(live.resources[&resource].state.exit_code, Some(0));
+        assert_eq!(live.resources[&resource].spec, desired.resources[&resource].spec);
+        let inputs = desired.resources[&resource].inputs.clone().unwrap();
+        world.patch("migrate", json!({"resources": {"memory": "64Mi"}}));
+        let (_, desired) = world.look().await?;
+        assert_eq!(desired.resources[&resource].inputs, Some(inputs), "a limit is no input");
+        Ok(())
+    })
+}
+
+fn job_fails(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        declare_job(&mut world, "echo cannot; exit 3");
+        let error = up_fails(&mut world).await?;
+        assert_eq!((error.message.as_str(), error.blame), ("migrate exited with 3", Blame::Manifest));
+        assert_eq!(error.log, ["cannot"]);
+        Ok(())
+    })
+}
+
+fn cron(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let spec = json!({"workload": "cron", "schedule": "0 3 * * *", "command": ["/bin/sleep", "1"],
+            "health": null, "ports": null});
+        world.declare("backup", spec);
+        world.up().await?;
+        let resource = id(Kind::Cron, "backup", "backup");
+        assert!(!world.aside(&resource).await?.running);
+        let run = world.next_run();
+        let first = tokio::spawn({
+            let (docker, run, resource) = (world.docker.clone(), run.clone(), resource.clone());
+            async move { docker.run_cron(&run, &resource).await }
+        });
+        while !world.aside(&resource).await?.running && !first.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let again = world.docker.run_cron(&run, &resource).await.map_err(|error| failure(&error))?;
+        assert!(!again, "it ran twice at a time");
+        assert!(first.await.unwrap().map_err(|error| failure(&error))?);
+        Ok(())
+    })
+}
+
+fn cannot_start(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"command": ["/no/such/program"]}));
+        let error = up_fails(&mut world).await?;
+        assert_eq!((error.message.as_str(), error.blame), ("cannot start `web`", Blame::Manifest));
+        Ok(())
+    })
 }

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
 };
 
+use futures::FutureExt;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -63,11 +65,13 @@ where
         let world = World::new(rig);
         let (docker, identity, folder) =
             (world.docker.clone(), world.identity.clone(), world.folder.path().to_owned());
-        let outcome = test(world).await;
+        // What a test made goes away also when it panics.
+        let outcome = AssertUnwindSafe(test(world)).catch_unwind().await;
         let cleaned = docker.destroy(&identity, true).await;
         // The folder of secrets may be a mount of its own.
         let _ = rustix::mount::unmount(folder.join("run"), rustix::mount::UnmountFlags::DETACH);
         let _ = std::fs::remove_dir_all(&folder);
+        let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         outcome.and(cleaned.map_err(|error| failure(&error)))
     })
 }
