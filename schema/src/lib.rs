@@ -8,19 +8,33 @@
 //! ```
 
 mod catalogue;
+mod compute;
+mod conform;
+mod context;
 mod deliver;
+mod document;
 mod explain;
+mod expression;
 mod json_schema;
 mod limits;
+mod located;
 pub mod manifest;
 pub mod material;
+mod merge;
 pub mod names;
 pub mod place;
+mod read;
 mod render;
 pub mod report;
+mod resolve;
 pub mod resolved;
+mod rules;
 pub mod secret;
+mod shape;
 pub mod snapshot;
+mod suggest;
+mod template;
+mod yaml;
 
 pub use catalogue::{Cache, Catalogue, load, load_with};
 pub use deliver::Opened;
@@ -32,6 +46,7 @@ pub use names::{
     ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
 };
 pub use place::{Place, Places};
+pub use read::read;
 pub use render::render;
 pub use report::{Problem, Report, Severity};
 pub use resolved::{DeliveredFile, Deliveries, Endpoint, Resolved, ResolvedComponent, SecretRef, Subnet};

@@ -96,6 +96,14 @@ impl Materials {
         }
     }
 
+    /// Returns the secret contents: what a log line is searched for before it is shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret<Vec<u8>>> {
+        self.0.values().filter_map(|content| match content {
+            Content::Secret(secret) => Some(secret),
+            Content::Plain(_) => None,
+        })
+    }
+
     /// Returns the plain contents with their digests; what the store may keep in the clear.
     pub fn plain(&self) -> impl Iterator<Item = (&ContentDigest, &Arc<[u8]>)> {
         self.0.iter().filter_map(|(digest, content)| match content {

@@ -98,6 +98,10 @@ label!(
     EnvironmentName, "environment name", 20
 );
 label!(
+    /// The name of a repository, for people.
+    RepositoryName, "repository name", 30
+);
+label!(
     /// The name of a component.
     ComponentName, "component name", 30
 );

@@ -45,7 +45,7 @@ impl Places {
 }
 
 /// Returns the path around the last step of `path`: `a[b.c].d` → `a[b.c]` → `a` → ``.
-fn parent(path: &str) -> Option<&str> {
+pub(crate) fn parent(path: &str) -> Option<&str> {
     if path.is_empty() {
         return None;
     }

@@ -57,6 +57,13 @@ impl Report {
         Self { problems: vec![problem], files: 1 }
     }
 
+    /// Returns a report of these problems by their places, each once.
+    pub fn sorted(mut problems: Vec<Problem>, files: usize) -> Self {
+        problems.sort();
+        problems.dedup_by(|a, b| a.place == b.place && a.severity == b.severity && a.message == b.message);
+        Self { problems, files }
+    }
+
     /// Returns whether at least one problem is an error.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|p| p.severity == Severity::Error)

@@ -124,3 +124,78 @@ impl std::fmt::Display for Subnet {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
+
+/// Why a text is no subnet.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a subnet: {reason}")]
+pub struct InvalidSubnet {
+    /// What was written.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: &'static str,
+    /// What to write instead.
+    pub help: String,
+}
+
+impl Subnet {
+    /// Returns the bits that the prefix fixes.
+    fn mask(prefix: u8) -> u32 {
+        u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+    }
+
+    /// Returns whether an address is in both.
+    pub fn overlaps(self, other: Self) -> bool {
+        let mask = Self::mask(self.prefix.min(other.prefix));
+        self.address.to_bits() & mask == other.address.to_bits() & mask
+    }
+
+    /// Returns whether an address is in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        self.overlaps(Self { address, prefix: 32 })
+    }
+}
+
+impl std::str::FromStr for Subnet {
+    type Err = InvalidSubnet;
+
+    /// Reads `172.20.0.0/16`; prefixes from 8 to 29, so that a gateway and containers fit.
+    fn from_str(text: &str) -> Result<Self, InvalidSubnet> {
+        let invalid = |reason, help: String| InvalidSubnet { text: text.to_owned(), reason, help };
+        let example = || "write an IPv4 network such as `172.20.0.0/16`".to_owned();
+        let (address, prefix) =
+            text.split_once('/').ok_or_else(|| invalid("it has no `/` and prefix", example()))?;
+        let address: Ipv4Addr =
+            address.parse().map_err(|_| invalid("it does not start with an IPv4 address", example()))?;
+        let prefix: u8 = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| (8..=29).contains(prefix))
+            .ok_or_else(|| invalid("its prefix is not from 8 to 29", example()))?;
+        let network = Ipv4Addr::from_bits(address.to_bits() & Self::mask(prefix));
+        if network != address {
+            return Err(invalid("it names a host, not a network", format!("write `{network}/{prefix}`")));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_is_a_network_with_room_for_containers() {
+        assert_eq!("172.20.0.0/16".parse::<Subnet>().unwrap().to_string(), "172.20.0.0/16");
+        for wrong in ["", "172.20.0.0", "172.20.0.0/33", "172.20.0.0/30", "172.20.0.1/16", "a/16", "::/64"] {
+            assert!(wrong.parse::<Subnet>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn subnets_overlap_when_one_holds_the_other() {
+        let subnet = |text: &str| text.parse::<Subnet>().unwrap();
+        assert!(subnet("10.0.0.0/8").overlaps(subnet("10.1.0.0/16")));
+        assert!(!subnet("10.0.0.0/16").overlaps(subnet("10.1.0.0/16")));
+        assert!(subnet("10.0.0.0/16").contains(Ipv4Addr::new(10, 0, 255, 1)));
+    }
+}

@@ -42,6 +42,12 @@ impl DigestKey {
         Self(Secret::new(bytes))
     }
 
+    /// Returns a second handle to the same key; nothing is copied.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(self.0.share())
+    }
+
     /// Returns the hexadecimal HMAC-SHA-256 of `bytes`.
     pub fn digest(&self, bytes: &[u8]) -> String {
         let mut mac =

@@ -1,1 +1,249 @@
-//! Placeholder until the adapter lands.
+//! The Docker target: reads what runs on an engine, puts manifests into its words, and does the acts of a
+//! plan on it.
+//!
+//! ```text
+//! observe: engine ─→ Live        inspect.rs reads a spec back from what the engine says
+//! compile: Wanted + Live ─→ Desired     container_spec.rs, zones.rs, address.rs; refuse.rs says no
+//! execute, undo, finish: Act ─→ engine  container.rs, network.rs, volume.rs; probe.rs waits
+//! ```
+//!
+//! An undo trusts what it observes: names and labels are computed, so a run that was killed finds what
+//! it made. What is replaced is renamed and kept until the whole run is committed.
+
+mod act;
+mod address;
+mod aside;
+mod body;
+mod compile;
+mod connect;
+mod container;
+mod container_spec;
+mod deliver;
+mod endpoint;
+mod environment;
+mod facts;
+mod failure;
+mod image;
+mod inspect;
+mod job;
+mod names;
+mod namespace;
+mod network;
+mod notes;
+mod observe;
+mod places;
+mod preflight;
+mod probe;
+mod problems;
+mod redact;
+mod refuse;
+mod rules;
+mod spec;
+mod tmpfs;
+mod update;
+mod upload;
+mod volume;
+mod zones;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bollard::{API_DEFAULT_VERSION, errors::Error};
+use tokio::sync::OnceCell;
+use trueup_engine::{Blame, Execute, Identity, Observe, RunContext, TargetError, Wanted};
+use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
+use trueup_schema::{Report, Subnet};
+
+pub use endpoint::Endpoint;
+pub use environment::Adoptable;
+pub use spec::{
+    Check, ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
+    PullSpec, ResourcesSpec, VolumeSpec,
+};
+
+use facts::Engine;
+
+/// How long one answer of the engine may take to begin.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// What the operator says about an engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A file system in memory for secret files. Default: `/run/trueup`.
+    pub runtime_dir: PathBuf,
+    /// A folder for other delivered files. Default: `/var/lib/trueup`.
+    pub state_dir: PathBuf,
+    /// Where zones without a `subnet` get one from, in pieces of 256 addresses.
+    pub subnet_pool: Vec<Subnet>,
+    /// Whether the engine sees this machine's files.
+    pub locality: Locality,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let pool = Subnet { address: [10, 213, 0, 0].into(), prefix: 16 };
+        Self {
+            runtime_dir: "/run/trueup".into(),
+            state_dir: "/var/lib/trueup".into(),
+            subnet_pool: vec![pool],
+            locality: Locality::Auto,
+        }
+    }
+}
+
+/// Whether an engine sees this machine's files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Locality {
+    /// It does when it is reached by a socket of this machine.
+    #[default]
+    Auto,
+    /// It does.
+    Local,
+    /// It does not: plain files are uploaded, secret files are refused.
+    Remote,
+}
+
+/// A Docker Engine.
+#[derive(Clone)]
+pub struct Docker(Arc<Inner>);
+
+struct Inner {
+    api: bollard::Docker,
+    endpoint: Endpoint,
+    settings: Settings,
+    engine: OnceCell<Engine>,
+    /// Held while files are written: replicas share theirs.
+    deliveries: Arc<Mutex<()>>,
+}
+
+impl Docker {
+    /// Returns a handle to the engine at `endpoint`. Nothing is asked yet, but a socket must be there.
+    pub fn connect(endpoint: &Endpoint, settings: Settings) -> Result<Self, TargetError> {
+        let seconds = ANSWER.as_secs();
+        let api = match endpoint {
+            Endpoint::Unix(path) => {
+                bollard::Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
+            }
+            Endpoint::Tcp(host) => {
+                bollard::Docker::connect_with_http(&format!("tcp://{host}"), seconds, API_DEFAULT_VERSION)
+            }
+        };
+        let api = api.map_err(|error| {
+            TargetError::new(Blame::Target, format!("cannot reach the engine at {endpoint}"))
+                .caused_by(&error)
+        })?;
+        let endpoint = endpoint.clone();
+        Ok(Self(Arc::new(Inner {
+            api,
+            endpoint,
+            settings,
+            engine: OnceCell::new(),
+            deliveries: Arc::default(),
+        })))
+    }
+
+    pub(crate) fn api(&self) -> &bollard::Docker {
+        &self.0.api
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn deliveries(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.0.deliveries)
+    }
+
+    /// Returns whether the engine sees this machine's files.
+    pub(crate) fn is_local(&self) -> bool {
+        match self.0.settings.locality {
+            Locality::Local => true,
+            Locality::Remote => false,
+            Locality::Auto => matches!(self.0.endpoint, Endpoint::Unix(_)),
+        }
+    }
+
+    /// Returns a failure of `doing`; an engine that cannot be reached is said to be so.
+    pub(crate) fn failed(&self, doing: impl std::fmt::Display, error: &Error) -> TargetError {
+        let unreachable = matches!(
+            error,
+            Error::SocketNotFoundError(_)
+                | Error::HyperLegacyError { .. }
+                | Error::IOError { .. }
+                | Error::HyperResponseError { .. }
+        );
+        if !unreachable {
+            return failure::failed(doing, error);
+        }
+        TargetError::new(Blame::Target, format!("the engine at {} does not answer", self.0.endpoint))
+            .caused_by(error)
+            .help("check that it runs, and that trueup may use its socket")
+    }
+
+    /// Returns what the engine is and can do, asked once a connection.
+    pub(crate) async fn engine(&self) -> Result<&Engine, TargetError> {
+        self.0.engine.get_or_try_init(|| self.ask_engine()).await
+    }
+
+    async fn ask_engine(&self) -> Result<Engine, TargetError> {
+        let asked = futures::future::try_join(self.api().version(), self.api().info()).await;
+        let (version, info) = asked.map_err(|error| self.failed("ask the engine for its version", &error))?;
+        let api = version.api_version.as_deref().and_then(parse_api).unwrap_or((0, 0));
+        let name = version.version.unwrap_or_else(|| "of an unknown version".to_owned());
+        if api < refuse::OLDEST_API {
+            let message = format!("engine {name} (API {}.{}) is too old", api.0, api.1);
+            return Err(TargetError::new(Blame::Target, message).help("use Docker Engine 20.10 or newer"));
+        }
+        let is_set = |flag: Option<bool>| flag.unwrap_or(true);
+        Ok(Engine {
+            version: name,
+            api,
+            swap_limit: is_set(info.swap_limit),
+            memory_limit: is_set(info.memory_limit),
+            cpu_limit: is_set(info.cpu_cfs_quota),
+            pids_limit: is_set(info.pids_limit),
+            memory: info.mem_total.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0),
+            cpus: info.ncpu.and_then(|count| count.try_into().ok()).unwrap_or(0),
+            log_driver: info.logging_driver.unwrap_or_default(),
+            local: self.is_local(),
+            same_network: None,
+        })
+    }
+}
+
+/// Returns the numbers of `1.41`.
+fn parse_api(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+impl Observe for Docker {
+    async fn observe(&self, identity: &Identity, wanted: &Wanted) -> Result<Live, TargetError> {
+        self.look(identity, wanted).await
+    }
+
+    fn compile(&self, identity: &Identity, wanted: &Wanted, live: &Live) -> Result<Desired, Report> {
+        compile::compile(self.settings(), identity, wanted, live)
+    }
+}
+
+impl Execute for Docker {
+    async fn preflight(&self, run: &RunContext, plan: &Plan) -> Result<(), TargetError> {
+        self.check_before(run, plan).await
+    }
+
+    async fn execute(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
+        self.act(run, resource, act).await
+    }
+
+    async fn undo(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
+        self.take_back(run, resource, act).await
+    }
+
+    async fn finish(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
+        self.clean_up(run, resource, act).await
+    }
+}

@@ -65,23 +65,34 @@ impl<'a> Graph<'a> {
             }
             going.extend(ready.drain(..).map(|key| visit(self.steps[key]).map(move |result| (key, result))));
             let Some((key, result)) = going.next().await else { return walked };
-            if let Err(fault) = result {
-                walked.faults.push(fault);
-                if walk.stop_at_first {
-                    walk.halt.cancel();
+            match result {
+                Ok(()) => {
+                    walked.done += 1;
+                    ready.extend(release(&mut missing, &dependents[key]));
                 }
-                continue;
-            }
-            walked.done += 1;
-            for &next in &dependents[key] {
-                let left = missing.get_mut(next).expect("every step has a count");
-                *left -= 1;
-                if *left == 0 {
-                    ready.push(next);
+                Err(fault) => {
+                    walked.faults.push(fault);
+                    walk.failed();
                 }
             }
         }
     }
+}
+
+/// Counts one step less to wait for, and returns those that wait for none any more.
+fn release<'a>(
+    missing: &mut BTreeMap<&'a StepKey, usize>,
+    dependents: &BTreeSet<&'a StepKey>,
+) -> Vec<&'a StepKey> {
+    let mut free = Vec::new();
+    for &next in dependents {
+        let left = missing.get_mut(next).expect("every step has a count");
+        *left -= 1;
+        if *left == 0 {
+            free.push(next);
+        }
+    }
+    free
 }
 
 /// How a walk ends early.
@@ -91,6 +102,14 @@ pub(crate) struct Walk<'a> {
     pub(crate) halt: &'a CancellationToken,
     /// Whether the first failure cancels `halt`.
     pub(crate) stop_at_first: bool,
+}
+
+impl Walk<'_> {
+    fn failed(&self) {
+        if self.stop_at_first {
+            self.halt.cancel();
+        }
+    }
 }
 
 /// What a walk came to.
@@ -129,8 +148,8 @@ mod tests {
         let walked = graph
             .walk(Walk { halt: &halt, stop_at_first: false }, |step| {
                 seen.lock().unwrap().push(step.key.0.clone());
-                let fails = step.key.0 == failing;
-                async move { if fails { Err(Fault::of_run(Blame::Target, "no")) } else { Ok(()) } }
+                let fault = (step.key.0 == failing).then(|| Fault::of_run(Blame::Target, "no"));
+                std::future::ready(fault.map_or(Ok(()), Err))
             })
             .await;
         (seen.into_inner().unwrap(), walked)

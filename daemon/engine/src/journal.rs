@@ -38,7 +38,9 @@ impl Trail {
     /// Returns what the lines say.
     pub fn of(journal: &[Logged]) -> Self {
         let mut trail = Self::default();
-        journal.iter().for_each(|line| trail.note(&line.entry));
+        for line in journal {
+            trail.note(&line.entry);
+        }
         trail
     }
 

@@ -1,10 +1,14 @@
 //! How a plan is run: the traits of the outside world, the journal, the steps, the way back.
 
+pub mod crash;
 pub mod failure;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod graph;
 pub mod hold;
 pub mod journal;
 pub mod ports;
+pub mod queue;
 pub mod reach;
 pub mod record;
 pub mod recover;
@@ -16,6 +20,7 @@ pub mod store;
 pub use failure::{Blame, TargetError};
 pub use journal::Trail;
 pub use ports::{Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted};
+pub use queue::{Next, Queue, Turn, Turns, Urgency, queue};
 pub use reach::Limits;
 pub use record::{EnvKey, Fault, Outcome, Trigger};
 pub use recover::{RecoverError, Recovered, recover};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use trueup_plan::{Act, Desired, Live, Plan, ResourceId, Step};
 use trueup_schema::{
-    ComponentName, Deliveries, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
+    ComponentName, Deliveries, DigestKey, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
 };
 
 use crate::TargetError;
@@ -53,6 +53,8 @@ pub struct Wanted {
     pub deliveries: BTreeMap<ComponentName, Deliveries>,
     /// The bytes behind the digests.
     pub materials: Materials,
+    /// The key of the digests in `deliveries`: live values are compared by the same.
+    pub digest_key: DigestKey,
     /// The input digests of the jobs that have succeeded before.
     pub jobs_done: std::collections::BTreeSet<String>,
 }

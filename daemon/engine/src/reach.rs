@@ -27,12 +27,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { parallel: 16, patience: Duration::from_secs(60) }
+        Self { parallel: 16, patience: Duration::from_mins(1) }
     }
 }
 
 /// Stopping takes as long as its grace, whatever the step that is taken back was given.
-const AT_LEAST: Duration = Duration::from_secs(120);
+const AT_LEAST: Duration = Duration::from_mins(2);
 
 /// A target, with what a call that must succeed needs.
 pub(crate) struct Reach<'a, T> {

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use trueup_plan::{Desired, Plan, PlanDigest, ResourceId, StepKey};
+use trueup_plan::{Applied, Plan, PlanDigest, ResourceId, StepKey};
 use trueup_schema::{ContentDigest, EnvironmentName, RepoPath, Revision, SourceName};
 
 use crate::{Blame, Identity, RunId, TargetError};
@@ -162,6 +162,11 @@ impl Outcome {
         }
     }
 
+    /// Returns whether a run with this outcome still has to be recovered.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::RollbackFailed { .. })
+    }
+
     /// Returns the word that a table shows.
     pub fn word(&self) -> &'static str {
         match self {
@@ -231,6 +236,41 @@ pub struct ChangeSummary {
     pub cause: trueup_plan::Cause,
     /// The paths of its fields that changed.
     pub fields: Vec<String>,
+}
+
+impl RunRecord {
+    /// Returns the record of a run that begins.
+    pub fn new(id: RunId, run: &NewRun, started: Timestamp) -> Self {
+        let summary = run.plan.changes.iter().map(|change| ChangeSummary {
+            resource: change.resource.clone(),
+            action: change.action,
+            how: change.how,
+            cause: change.cause,
+            fields: change.fields.iter().map(|field| field.path.clone()).collect(),
+        });
+        Self {
+            id,
+            env: run.env.clone(),
+            revision: run.plan.revision.clone(),
+            plan: run.plan.digest.clone(),
+            desired: run.plan.desired_digest.clone(),
+            trigger: run.trigger.clone(),
+            started,
+            ended: None,
+            outcome: None,
+            summary: summary.collect(),
+            durations: Durations::default(),
+            jobs_run: Vec::new(),
+        }
+    }
+
+    /// Takes over how the run ended.
+    pub fn end(&mut self, ended: &Ended, now: Timestamp) {
+        self.outcome = Some(ended.outcome.clone());
+        self.durations = ended.durations;
+        self.jobs_run.clone_from(&ended.jobs_run);
+        self.ended = (!ended.outcome.is_open()).then_some(now);
+    }
 }
 
 /// How long the phases of a run took.
@@ -308,17 +348,6 @@ pub struct Unfinished {
     pub journal: Vec<Logged>,
     /// Whether the commit record is there: then it is cleaned up forward, never taken back.
     pub committed: bool,
-}
-
-/// What the store keeps of a revision that was applied.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Applied {
-    /// The commit.
-    pub revision: Revision,
-    /// What it declared, in the target's words.
-    pub desired: Desired,
-    /// When it was committed.
-    pub at: Timestamp,
 }
 
 /// What a commit makes durable, all of it or nothing.
@@ -430,6 +459,18 @@ pub struct Observation {
     pub since: Timestamp,
     /// When it was observed last.
     pub observed: Timestamp,
+}
+
+impl Observation {
+    /// Keeps the time of the observation before where nothing changed.
+    #[must_use]
+    pub fn following(mut self, before: Option<&Self>) -> Self {
+        let same = |b: &&Self| b.sync == self.sync && b.health == self.health && b.why == self.why;
+        if let Some(before) = before.filter(same) {
+            self.since = before.since;
+        }
+        self
+    }
 }
 
 /// Whether what runs is what is declared.

@@ -33,7 +33,7 @@ impl Backoff {
         let wait = self.after(failures);
         // A fresh `RandomState` is seeded at random; no generator is needed for a jitter.
         let chance = RandomState::new().build_hasher().finish() % 256;
-        wait - wait / 4 * u32::try_from(chance).expect("it is below 256") / 256
+        wait.mul_f64(1.0 - f64::from(u8::try_from(chance).expect("it is below 256")) / 1024.0)
     }
 }
 
@@ -78,7 +78,8 @@ mod tests {
     async fn a_failing_target_is_tried_again_until_it_works() {
         let calls = AtomicU32::new(0);
         let result = until_done(Duration::from_secs(60), || async {
-            if calls.fetch_add(1, Relaxed) < 3 { Err(TargetError::new(Blame::Target, "no")) } else { Ok(()) }
+            let works = calls.fetch_add(1, Relaxed) == 3;
+            works.then_some(()).ok_or_else(|| TargetError::new(Blame::Target, "no"))
         })
         .await;
         assert_eq!((result, calls.into_inner()), (Ok(()), 4));

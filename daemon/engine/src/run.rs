@@ -13,14 +13,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Plan, Step};
+use trueup_plan::{Act, Applied, Plan, Step};
 use trueup_schema::{Materials, manifest::RollbackWhen};
 
 use crate::{
     Blame, Execute, Fault, Outcome, RunContext, Store, StoreError, TargetError, hold,
     journal::{Journal, Trail},
     reach::{Limits, Reach},
-    record::{Applied, Commit, Durations, Ended, Entry, Hold, Kept, Unfinished},
+    record::{Commit, Durations, Ended, Entry, Hold, Kept, Unfinished},
     recover,
     steps::Forward,
 };
@@ -199,7 +199,8 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
         if left.is_empty()
             && let Err(error) = self.end(Outcome::Applied, None).await
         {
-            tracing::warn!(run = %self.cx.run, error = &error as &dyn std::error::Error, "the run is committed, and its end is not written");
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(run = %self.cx.run, error, "the run is committed, and its end is not written");
         }
         Ok(Completed { applied: commit.applied, durations: self.durations, left })
     }
@@ -260,22 +261,26 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
             () => Outcome::Blocked { fault },
         };
         let mut hold = hold::after(&outcome, self.plan, Timestamp::now());
-        let mut unrecorded = self.end(outcome.clone(), hold.clone()).await.err();
-        if !matches!(outcome, Outcome::RollbackFailed { .. }) {
-            for run in &self.terms.inherited {
-                // A crash from here on leaves them to the next recovery.
-                if let Err(left) = recover::back(self.store, &self.reach, run).await {
-                    let fault = Fault::of_run(Blame::Target, "a superseded run could not be taken back");
-                    outcome = Outcome::RollbackFailed { fault, left };
-                    hold = None;
-                    break;
-                }
-            }
+        let unrecorded = self.end(outcome.clone(), hold.clone()).await.err();
+        if !outcome.is_open()
+            && let Err(left) = self.take_back_inherited().await
+        {
+            let fault = Fault::of_run(Blame::Target, "a superseded run could not be taken back");
+            (outcome, hold) = (Outcome::RollbackFailed { fault, left }, None);
         }
-        if let Some(error) = &mut unrecorded {
-            tracing::warn!(run = %self.cx.run, error = error as &dyn std::error::Error, "the end of the run is not written");
+        if let Some(error) = &unrecorded {
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(run = %self.cx.run, error, "the end of the run is not written");
         }
         Failed { outcome, hold, durations: self.durations, unrecorded }
+    }
+
+    /// Takes back the runs whose work this one took over. A crash meanwhile leaves them to recovery.
+    async fn take_back_inherited(&self) -> Result<(), Vec<Fault>> {
+        for run in &self.terms.inherited {
+            recover::back(self.store, &self.reach, run).await?;
+        }
+        Ok(())
     }
 
     async fn end(&self, outcome: Outcome, hold: Option<Hold>) -> Result<(), StoreError> {

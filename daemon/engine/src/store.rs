@@ -8,14 +8,14 @@ use std::{collections::BTreeMap, collections::BTreeSet, error::Error, fmt, futur
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::Plan;
+use trueup_plan::{Applied, Plan, ResourceId};
 use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
 
 use crate::{
     Identity, RunId,
     record::{
-        Applied, Audit, Commit, Ended, Entry, EnvKey, Hold, KeptRevision, Logged, NewRun, Observation,
-        RunRecord, Suspended, Unfinished,
+        Audit, Commit, Ended, Entry, EnvKey, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord,
+        Suspended, Unfinished,
     },
 };
 
@@ -207,6 +207,9 @@ pub trait Store: Send + Sync {
         cancel: &CancellationToken,
     ) -> impl Future<Output = Result<Self::Lease, StoreError>> + Send;
 
+    /// Returns who has the right to change the environment at this moment, if anybody has.
+    fn holder(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Holder>, StoreError>> + Send;
+
     // --- runs and their journal
 
     /// Writes down that a run is about to begin, with its plan, and returns its number.
@@ -247,7 +250,7 @@ pub trait Store: Send + Sync {
 
     // --- what is applied
 
-    /// Returns what was applied last.
+    /// Returns what was applied last, with since when its resources have drifted.
     fn applied(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Applied>, StoreError>> + Send;
 
     /// Returns the revisions that can be applied again, newest first; at most [`KEPT_REVISIONS`].
@@ -298,17 +301,11 @@ pub trait Store: Send + Sync {
 
     // --- what was seen
 
-    /// Returns since when each drifted field has been seen, by `<resource>\t<path>`.
-    fn drift(
-        &self,
-        env: &EnvKey,
-    ) -> impl Future<Output = Result<BTreeMap<String, Timestamp>, StoreError>> + Send;
-
-    /// Replaces the drifted fields; what was there before keeps its time.
+    /// Replaces the resources that have drifted; those that had before keep their time.
     fn set_drift(
         &self,
         env: &EnvKey,
-        fields: &BTreeSet<String>,
+        drifted: &BTreeSet<ResourceId>,
         now: Timestamp,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_byte_over_the_limit_ends_the_reading() {
-        let budget = Budget::new(Duration::from_secs(60), 10);
+        let budget = Budget::new(Duration::from_mins(1), 10);
         let mut meter = Meter { reader: io::Cursor::new(vec![0_u8; 11]), budget: Arc::clone(&budget) };
         assert!(meter.read_to_end(&mut Vec::new()).is_err());
         assert_eq!(budget.reached(), Some(Limit::Bytes));

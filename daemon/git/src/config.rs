@@ -72,7 +72,7 @@ impl Default for Limits {
             depth: 32,
             path_bytes: 1024,
             fetch_bytes: 1 << 30,
-            fetch_time: Duration::from_secs(300),
+            fetch_time: Duration::from_mins(5),
             idle_time: Duration::from_secs(20),
             packs: 20,
         }

@@ -306,12 +306,10 @@ impl fmt::Display for Cause {
 
 /// Returns at most `max` characters of `text`, with control characters as spaces, for one line of output.
 pub(crate) fn clean(text: &str, max: usize) -> String {
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() || is_bidirectional(c) { ' ' } else { c })
-        .take(max + 1)
-        .collect();
-    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Long enough to fill the line after white space is joined, short enough whatever the text is.
+    let start = text.chars().take(max * 10);
+    let plain: String = start.map(|c| if c.is_control() || is_bidirectional(c) { ' ' } else { c }).collect();
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(max) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

@@ -85,25 +85,21 @@ pub(crate) fn list(
     limits: &Limits,
     known: &BTreeMap<String, u64>,
 ) -> Result<Listing, Error> {
-    let mut walk = Walk { repository, limits, known, refused: Refused::default(), listing: Listing::new() };
+    let mut walk =
+        Walk { repository, limits, known, last: None, refused: Refused::default(), listing: Listing::new() };
     let mut folders = vec![(String::new(), tree)];
     let mut seen = 0;
     while let Some((folder, id)) = folders.pop() {
         seen += 1;
-        if seen > limits.files || walk.listing.len() > limits.files {
-            let last = walk.listing.last_key_value().map_or(folder, |(path, _)| path.as_str().to_owned());
-            walk.refused.add(
-                &last,
-                format!("the commit holds more than {} files or folders", limits.files),
-                "keep configuration in a repository of its own",
-            );
-            break;
-        }
         walk.folder(&folder, id, &mut folders).map_err(|source| Error::ReadObject {
             what: format!("folder `{folder}` of commit {commit}"),
             location: repository.git_dir().display().to_string(),
             source: Cause::new(&source),
         })?;
+        if seen > limits.files || walk.listing.len() > limits.files {
+            walk.refused.too_many(&folder, limits);
+            break;
+        }
     }
     let Walk { refused, listing, .. } = walk;
     refused.check(commit)?;
@@ -114,6 +110,8 @@ struct Walk<'a> {
     repository: &'a Repository,
     limits: &'a Limits,
     known: &'a BTreeMap<String, u64>,
+    /// The last blob that was looked up; copies often lie side by side.
+    last: Option<(String, u64)>,
     refused: Refused,
     listing: Listing,
 }
@@ -133,10 +131,7 @@ impl Walk<'_> {
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     let id = entry.object_id();
                     let name = id.to_string();
-                    let size = match self.known.get(&name) {
-                        Some(size) => *size,
-                        None => self.repository.find_header(id)?.size(),
-                    };
+                    let size = self.size(&name, id)?;
                     self.listing.insert(path, Entry { id: name, size });
                 }
                 EntryKind::Link => self.refused.link(path.as_str()),
@@ -147,6 +142,20 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {
+        if let Some(size) = self.known.get(name) {
+            return Ok(*size);
+        }
+        if let Some((last, size)) = &self.last
+            && last == name
+        {
+            return Ok(*size);
+        }
+        let size = self.repository.find_header(id)?.size();
+        self.last = Some((name.to_owned(), size));
+        Ok(size)
     }
 }
 
@@ -164,6 +173,12 @@ impl Refused {
 
     pub(crate) fn submodule(&mut self, path: &str) {
         self.add(path, "it is a submodule", "commit the files themselves; other repositories are never read");
+    }
+
+    pub(crate) fn too_many(&mut self, folder: &str, limits: &Limits) {
+        let reason = format!("with it there are more than {} files or folders", limits.files);
+        let folder = if folder.is_empty() { "(root)" } else { folder };
+        self.add(folder, reason, "keep configuration in a repository of its own");
     }
 
     pub(crate) fn add(&mut self, path: &str, reason: impl Into<String>, help: &str) {

@@ -52,6 +52,6 @@ pub(crate) fn last_change(
 
 fn blob(repository: &Repository, commit: ObjectId, path: &RepoPath) -> gix::Result<Option<ObjectId>> {
     let tree = repository.find_commit(commit)?.tree()?;
-    let parts = path.as_str().split("/").map(str::as_bytes);
+    let parts = path.as_str().split('/').map(str::as_bytes);
     Ok(tree.lookup_entry(parts)?.map(|entry| entry.object_id()))
 }

@@ -43,28 +43,40 @@ impl Mirror {
     pub(crate) fn fetch(&self, budget: &Arc<Budget>) -> Result<Arc<Generation>, Error> {
         let _lock = self.lock()?;
         self.sweep()?;
-        if let Some(generation) = self.newest()? {
-            match self.update(&generation, budget) {
-                Ok(true) => return Ok(Arc::new(generation)),
-                Ok(false) => tracing::info!(mirror = %self.folder.display(), "writing the mirror anew"),
-                // What is broken on our side is replaced; what the remote says is told.
-                Err(error @ Error::OpenRepository { .. }) => {
-                    tracing::warn!(%error, "the mirror is broken and is written anew");
-                }
-                Err(error) => return Err(error),
-            }
-            return self.create(generation.number + 1, budget);
+        let Some(generation) = self.newest()? else { return self.create(1, budget) };
+        if self.update(&generation, budget)? {
+            return Ok(Arc::new(generation));
         }
-        self.create(1, budget)
+        let next = generation.number + 1;
+        // Held no longer, so that it can be swept.
+        drop(generation);
+        self.create(next, budget)
     }
 
-    /// Returns the current generation, if something was fetched before.
+    /// Writes the mirror anew, because what it holds cannot be read.
+    pub(crate) fn renew(&self, budget: &Arc<Budget>) -> Result<Arc<Generation>, Error> {
+        let _lock = self.lock()?;
+        let last = self.numbers()?.last().copied().unwrap_or(0);
+        self.create(last + 1, budget)
+    }
+
+    /// Returns the current generation, if something was fetched before. Does not wait for a fetch.
     pub(crate) fn current(&self) -> Result<Option<Arc<Generation>>, Error> {
         if !self.folder.is_dir() {
             return Ok(None);
         }
-        let _lock = self.lock()?;
-        Ok(self.newest()?.map(Arc::new))
+        loop {
+            let held = self.newest();
+            // Another process may have put a newer one in place, and removed this one, in between.
+            let newest = self.numbers()?.last().copied();
+            match held {
+                Ok(held) if held.as_ref().map(|held| held.number) == newest => return Ok(held.map(Arc::new)),
+                Err(error) if newest.is_some_and(|number| self.generation(number).is_dir()) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Returns the id that the remote's reference names, asked through the current generation.
@@ -74,17 +86,17 @@ impl Mirror {
         }
         let _lock = self.lock()?;
         let empty = self.folder.join("empty.part");
-        let repository = self.init(&empty)?;
+        let repository = init(&empty)?;
         let head = self.remote.head(&repository.to_thread_local(), budget);
         drop(repository);
-        fs::remove_dir_all(&empty).map_err(|error| self.failure(&empty, &error))?;
+        fs::remove_dir_all(&empty).map_err(|error| failure(&empty, &error))?;
         head
     }
 
     /// Fetches into a generation; `false` when it has too many packs and should be replaced.
     fn update(&self, generation: &Generation, budget: &Arc<Budget>) -> Result<bool, Error> {
         let packs = generation.path.join("objects/pack");
-        if packs_in(&packs).map_err(|error| self.failure(&packs, &error))? >= self.remote.limits.packs {
+        if packs_in(&packs).map_err(|error| failure(&packs, &error))? >= self.remote.limits.packs {
             return Ok(false);
         }
         let repository = repository::open(&generation.path)?.to_thread_local();
@@ -94,7 +106,7 @@ impl Mirror {
 
     fn create(&self, number: u64, budget: &Arc<Budget>) -> Result<Arc<Generation>, Error> {
         let part = self.folder.join(format!("{number}.part"));
-        let repository = self.init(&part)?;
+        let repository = init(&part)?;
         let fetched = self.remote.fetch(&repository.to_thread_local(), budget);
         drop(repository);
         if let Err(error) = fetched {
@@ -102,36 +114,27 @@ impl Mirror {
             drop(fs::remove_dir_all(&part));
             return Err(error);
         }
-        let path = self.folder.join(format!("{number}.git"));
-        fs::rename(&part, &path).map_err(|error| self.failure(&path, &error))?;
+        let path = self.generation(number);
+        fs::rename(&part, &path).map_err(|error| failure(&path, &error))?;
         let generation = self.hold(number)?;
         self.sweep()?;
         Ok(Arc::new(generation))
-    }
-
-    fn init(&self, path: &Path) -> Result<ThreadSafeRepository, Error> {
-        if path.exists() {
-            fs::remove_dir_all(path).map_err(|error| self.failure(path, &error))?;
-        }
-        let options = gix::create::Options::default();
-        ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, options, repository::options())
-            .map_err(|error| self.failure(path, &error))
     }
 
     /// Deletes unfinished generations, and older ones that nobody holds.
     fn sweep(&self) -> Result<(), Error> {
         let numbers = self.numbers()?;
         for number in numbers.iter().rev().skip(1) {
-            let path = self.folder.join(format!("{number}.git"));
+            let path = self.generation(*number);
             let unused = File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
             if unused {
-                fs::remove_dir_all(&path).map_err(|error| self.failure(&path, &error))?;
+                fs::remove_dir_all(&path).map_err(|error| failure(&path, &error))?;
             }
         }
         for name in self.names()? {
             let path = self.folder.join(&name);
-            if name.ends_with(".part") {
-                fs::remove_dir_all(&path).map_err(|error| self.failure(&path, &error))?;
+            if Path::new(&name).extension().is_some_and(|end| end == "part") {
+                fs::remove_dir_all(&path).map_err(|error| failure(&path, &error))?;
             }
         }
         Ok(())
@@ -141,14 +144,18 @@ impl Mirror {
         self.numbers()?.last().map(|number| self.hold(*number)).transpose()
     }
 
+    fn generation(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number}.git"))
+    }
+
     fn hold(&self, number: u64) -> Result<Generation, Error> {
-        let path = self.folder.join(format!("{number}.git"));
+        let path = self.generation(number);
         let hold = || {
             let folder = File::open(&path)?;
             folder.lock_shared()?;
             Ok(folder)
         };
-        let lock = hold().map_err(|error: io::Error| self.failure(&path, &error))?;
+        let lock = hold().map_err(|error: io::Error| failure(&path, &error))?;
         Ok(Generation { path, number, _lock: lock })
     }
 
@@ -166,7 +173,7 @@ impl Mirror {
                 .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
                 .collect::<io::Result<Vec<_>>>()
         };
-        names().map_err(|error| self.failure(&self.folder, &error))
+        names().map_err(|error| failure(&self.folder, &error))
     }
 
     /// Waits until no other process changes the mirror.
@@ -178,12 +185,21 @@ impl Mirror {
             file.lock()?;
             Ok(file)
         };
-        lock().map_err(|error: io::Error| self.failure(&path, &error))
+        lock().map_err(|error: io::Error| failure(&path, &error))
     }
+}
 
-    fn failure(&self, path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
-        Error::KeepMirror { path: path.to_owned(), source: Cause::new(error) }
+fn init(path: &Path) -> Result<ThreadSafeRepository, Error> {
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(|error| failure(path, &error))?;
     }
+    let options = gix::create::Options::default();
+    ThreadSafeRepository::init_opts(path, gix::create::Kind::Bare, options, repository::options())
+        .map_err(|error| failure(path, &error))
+}
+
+fn failure(path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::KeepMirror { path: path.to_owned(), source: Cause::new(error) }
 }
 
 fn packs_in(folder: &Path) -> io::Result<usize> {

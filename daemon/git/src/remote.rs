@@ -10,10 +10,14 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gix::{
-    Repository,
-    protocol::transport::{
-        Protocol,
-        client::blocking_io::http::{self, Transport},
+    ObjectId, Repository,
+    protocol::{
+        fetch::refmap,
+        handshake::Ref,
+        transport::{
+            Protocol,
+            client::blocking_io::http::{self, Transport},
+        },
     },
     remote::{Connection, Direction, fetch::Tags, ref_map},
 };
@@ -74,8 +78,8 @@ impl Remote {
             .map_err(|error| self.failure(&error, budget))?;
         map.mappings
             .first()
-            .and_then(|mapping| mapping.remote.as_id())
-            .map(|id| id.to_hex().to_string())
+            .and_then(|mapping| commit(&mapping.remote))
+            .map(|id| id.to_string())
             .ok_or_else(|| self.missing())
     }
 
@@ -86,7 +90,7 @@ impl Remote {
         let prepared = connection
             .prepare_fetch(gix::progress::Discard, ref_map::Options::default())
             .map_err(|error| self.failure(&error, budget))?;
-        if prepared.ref_map().mappings.iter().all(|mapping| mapping.remote.as_id().is_none()) {
+        if prepared.ref_map().mappings.iter().all(|mapping| commit(&mapping.remote).is_none()) {
             return Err(self.missing());
         }
         prepared
@@ -181,6 +185,17 @@ impl Remote {
             return Error::Authenticate { location, token_file: self.token_file.clone() };
         }
         Error::Fetch { location, source: cause }
+    }
+}
+
+/// Returns the commit that a server's reference leads to, through an annotated tag.
+fn commit(source: &refmap::Source) -> Option<ObjectId> {
+    match source {
+        refmap::Source::ObjectId(id) => Some(*id),
+        refmap::Source::Ref(
+            Ref::Peeled { object, .. } | Ref::Direct { object, .. } | Ref::Symbolic { object, .. },
+        ) => Some(*object),
+        refmap::Source::Ref(Ref::Unborn { .. }) => None,
     }
 }
 

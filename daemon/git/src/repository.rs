@@ -17,7 +17,7 @@ pub(crate) fn options() -> gix::open::Options {
     gix::open::Options::isolated().config_overrides([
         format!("gitoxide.objects.allocLimit={ALLOCATION}"),
         format!("gitoxide.objects.allocLimitIfReducedTrust={ALLOCATION}"),
-        "gitoxide.objects.noReplace=true".into(),
+        "core.useReplaceRefs=false".into(),
         "core.logAllRefUpdates=false".into(),
     ])
 }

@@ -40,7 +40,7 @@ struct Inner {
 
 enum Place {
     Local(PathBuf),
-    Mirror(Mirror),
+    Mirror(Box<Mirror>),
 }
 
 /// A repository that is open, and what keeps its folder in place.
@@ -61,7 +61,7 @@ impl GitSource {
             }
             Location::Remote(address) => {
                 let remote = Remote::new(address.clone(), &config);
-                Place::Mirror(Mirror::new(config.mirror_dir.clone(), remote))
+                Place::Mirror(Box::new(Mirror::new(config.mirror_dir.clone(), remote)))
             }
         };
         let SourceConfig { location, reference, limits, .. } = config;
@@ -179,10 +179,15 @@ impl Source for GitSource {
     type Error = Error;
 
     async fn fetch(&self) -> Result<Snapshot, Error> {
-        self.blocking(|inner, budget| {
-            let opened = inner.newest(budget)?;
-            let id = inner.find(&opened)?;
-            inner.snapshot(opened, id)
+        self.blocking(|inner, budget| match inner.fetch(|| inner.newest(budget)) {
+            // What is broken on our side is replaced; what the remote or its author did is told.
+            Err(
+                error @ (Error::OpenRepository { .. } | Error::KeepMirror { .. } | Error::ReadObject { .. }),
+            ) if matches!(inner.place, Place::Mirror(_)) => {
+                tracing::warn!(%error, "the mirror is broken and is written anew");
+                inner.fetch(|| inner.renewed(budget))
+            }
+            other => other,
         })
         .await
     }
@@ -203,6 +208,21 @@ impl Inner {
             Place::Local(path) => self.local(path),
             Place::Mirror(mirror) => Self::mirrored(mirror, mirror.fetch(budget)?),
         }
+    }
+
+    /// Opens the repository after writing its mirror anew.
+    fn renewed(&self, budget: &Arc<Budget>) -> Result<Opened, Error> {
+        match &self.place {
+            Place::Local(path) => self.local(path),
+            Place::Mirror(mirror) => Self::mirrored(mirror, mirror.renew(budget)?),
+        }
+    }
+
+    /// Returns the snapshot of what the reference names in the repository that `open` opens.
+    fn fetch(&self, open: impl FnOnce() -> Result<Opened, Error>) -> Result<Snapshot, Error> {
+        let opened = open()?;
+        let id = self.find(&opened)?;
+        self.snapshot(opened, id)
     }
 
     /// Opens the repository as it is.

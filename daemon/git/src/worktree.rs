@@ -31,12 +31,11 @@ pub fn worktree(folder: &Path, limits: &Limits) -> Result<Snapshot, Error> {
     let mut seen = 0;
     while let Some(path) = folders.pop() {
         seen += 1;
+        walk.folder(&path, &mut folders)?;
         if seen > limits.files || walk.listing.len() > limits.files {
-            let reason = format!("there are more than {} files or folders", limits.files);
-            walk.refused.add(&path, reason, "keep configuration in a repository of its own");
+            walk.refused.too_many(&path, limits);
             break;
         }
-        walk.folder(&path, &mut folders)?;
     }
     let Walk { refused, listing, .. } = walk;
     refused.check("worktree")?;

@@ -10,17 +10,25 @@
 //! and read back from what runs; the two are compared field by field. Secrets are digests in it.
 
 pub mod applied;
+mod change;
 pub mod desired;
+pub mod diff;
+pub mod digest;
+mod file;
+mod guard;
 pub mod live;
+mod order;
 pub mod plan;
 pub mod planner;
 pub mod render;
 pub mod resource;
+mod rule;
 pub mod step;
 pub mod why;
 
 pub use applied::Applied;
 pub use desired::{Declared, Desired, Needs, Probe, Rule, Rules};
+pub use digest::desired_digest;
 pub use live::{Foreign, Live, Observed, Owner, State};
 pub use plan::{Action, Cause, Change, FieldChange, Plan, PlanDigest, Refusal};
 pub use planner::{Input, NoTexts, Ownership, Texts, plan};

@@ -49,6 +49,13 @@ pub struct State {
     pub detail: Option<String>,
 }
 
+impl State {
+    /// Returns whether it has processes, which hold ports, addresses and networks: running or paused.
+    pub fn is_up(&self) -> bool {
+        self.running || self.paused
+    }
+}
+
 /// Who created a resource, from its labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

@@ -116,6 +116,10 @@ pub struct Change {
     pub fields: Vec<FieldChange>,
     /// What stops answering meanwhile, as people read it; empty when nothing does.
     pub interrupts: Vec<String>,
+    /// Whether the old and the new one both answer for a while (`update: startFirst`).
+    pub overlaps: bool,
+    /// What of it stays although it is no longer declared, as people read it (`volume statsd-data`).
+    pub keeps: Vec<String>,
     /// Since when it has drifted, where that is known.
     pub since: Option<Timestamp>,
     /// Where it was declared.

@@ -1,1 +1,24 @@
-//! Placeholder until the adapter lands.
+//! What trueup remembers, in one `SQLite` file beside its key and its leases.
+//!
+//! A write is answered when it is durable; writes that come at the same moment share one sync. Nothing
+//! in the folder is a secret in plaintext: the file holds digests, and Git blobs as they are in Git.
+//!
+//! ```text
+//! /var/lib/trueup/  store.db  the store           digest.key  the key of the digests of secrets
+//!                   leases/   one lock an environment    reserve  given up when the disk is full
+//! ```
+
+mod applied;
+mod environments;
+mod folder;
+mod holds;
+mod layout;
+mod lease;
+mod runs;
+mod seen;
+mod sql;
+mod sqlite;
+mod worker;
+
+pub use lease::Lease;
+pub use sqlite::Sqlite;

@@ -75,21 +75,27 @@ pub struct ComponentSpec {
     pub labels: BTreeMap<String, String>,
     /// Secrets that are delivered to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["name"]))]
     pub secrets: Vec<SecretSpec>,
     /// Configuration files that are delivered to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["to"]))]
     pub files: Vec<FileSpec>,
     /// Volumes that outlive it. Need `workload: stateful`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["name"]))]
     pub volumes: Vec<VolumeSpec>,
     /// Ports that it listens on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["name"]))]
     pub ports: Vec<PortSpec>,
     /// Whom it calls. What is not declared here cannot be reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["to", "port"]))]
     pub connects: Vec<Connect>,
     /// What must be there before it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["component"]))]
     pub depends_on: Vec<Dependency>,
     /// How to tell that it works. Without it: running for `sync.stable` without a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +105,7 @@ pub struct ComponentSpec {
     pub resources: Resources,
     /// Versions of others that it works with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-key" = ["component"]))]
     pub requires: Vec<Requirement>,
     /// For a `job`: when a rollback may run it again. Default: `never`.
     #[serde(default)]

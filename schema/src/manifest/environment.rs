@@ -23,11 +23,13 @@ pub struct EnvironmentSpec {
     pub domain: Option<String>,
     /// The network zones.
     #[serde(default)]
+    #[schemars(extend("x-names" = "ZoneName"))]
     pub zones: BTreeMap<ZoneName, ZoneSpec>,
     /// The components of this environment, from the catalogue.
     pub components: Vec<ComponentName>,
     /// What differs here: a merge patch (RFC 7396) on the Component of that name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-names" = "ComponentName", "x-patch" = "ComponentSpec"))]
     pub patches: BTreeMap<ComponentName, Value>,
     /// Values for `${variables.name}` in the components.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

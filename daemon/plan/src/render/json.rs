@@ -2,8 +2,22 @@
 //!
 //! The shape is stable: fields are added, never renamed or removed, while [`API_VERSION`] stays.
 //!
-//! ```json
-//! {"apiVersion": "trueup.dev/v1", "kind": "Plan", "environment": "demo", "digest": "9b1c7e02…", "changes": […], …}
+//! ```text
+//! apiVersion, kind          "trueup.dev/v1", "Plan"
+//! environment, target       "demo", "docker/local"
+//! revision, applied         {commit, reference, author, subject, time}; applied may be null
+//! digest, desired_digest    64 hexadecimal digits each
+//! changes, reported         [{resource, action, how, cause, forced_by, fields, interrupts, overlaps, keeps,
+//!                             since, place, irreversible}]
+//!   resource                {kind, name, component}
+//!   action, how, cause      create update replace start run delete | inplace restart recreate refuse |
+//!                           intent drift unknown
+//!   fields                  [{path, before, after, cause, how, place, diff}]
+//! unchanged                 [resource]
+//! steps, waves              [{key, resource, act: {do, …}, after: [key], timeout: {secs, nanos}}], a number
+//! refusals                  [{rule, message, help, place}]; the plan may be applied when it is empty
+//! foreign, notes            [{what, why, blocks}], [text]
+//! deletes                   [percent that is deleted, percent allowed]
 //! ```
 
 use serde_json::{Value, json};

@@ -1,0 +1,201 @@
+//! Does an act of a plan, takes it back, and cleans up after it.
+
+use trueup_engine::{RunContext, TargetError};
+use trueup_plan::{Act, Aside, Kind, ResourceId};
+
+use crate::{
+    Docker,
+    container::{id_of, is_running, run_of},
+    failure::moved,
+    names::{aside_name, engine_name},
+    observe::inspected_name,
+    spec::{ContainerSpec, NetworkSpec, PullSpec, from_spec},
+};
+
+impl Docker {
+    /// Does one act.
+    pub(crate) async fn act(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        act: &Act,
+    ) -> Result<(), TargetError> {
+        match act {
+            Act::Fetch { what } => self.fetch(run, resource, &from_spec::<PullSpec>(what)?).await,
+            Act::Create { spec, replaces } => match resource.kind {
+                Kind::Network => {
+                    self.create_network(run, resource, &from_spec(spec)?, replaces.as_ref()).await
+                }
+                Kind::Volume => self.create_volume(run, resource, &from_spec(spec)?).await,
+                _ => self.create_container(run, resource, &from_spec(spec)?, replaces.as_ref()).await,
+            },
+            Act::Update { before, after, fields } => {
+                self.change(run, resource, before, (after, fields)).await
+            }
+            Act::Stop { old } => match self.container(&old.handle).await? {
+                Some(found) => self.stop(&found).await,
+                None => Err(moved(format!("the container of `{resource}` is gone"))),
+            },
+            Act::Start { old } => {
+                let found = self.current(run, resource, old.as_ref()).await?;
+                self.start(run, resource, &found).await
+            }
+            Act::Restart { old } => {
+                let found = self.current(run, resource, Some(old)).await?;
+                self.restart(run, resource, &found).await
+            }
+            Act::Run { .. } => self.run_job(run, resource).await,
+            Act::Verify { probe } => self.verify(run, resource, probe).await,
+            Act::Retire { old } => self.retire(run, resource, old).await,
+        }
+    }
+
+    /// Takes one act back that was done, or only begun.
+    pub(crate) async fn take_back(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        act: &Act,
+    ) -> Result<(), TargetError> {
+        match act {
+            Act::Fetch { .. } | Act::Restart { .. } | Act::Verify { .. } => Ok(()),
+            Act::Create { replaces, .. } => match resource.kind {
+                Kind::Network => self.undo_create_network(run, resource, replaces.as_ref()).await,
+                Kind::Volume => self.undo_create_volume(run, resource).await,
+                _ => self.undo_create_container(run, resource, replaces.as_ref()).await,
+            },
+            Act::Update { before, fields, .. } => {
+                self.change(run, resource, before, (&before.spec, fields)).await
+            }
+            Act::Stop { old } => self.run_again(run, resource, old).await,
+            Act::Start { old } => self.undo_start(run, resource, old.as_ref()).await,
+            Act::Run { .. } => self.stop_job(run, resource).await,
+            Act::Retire { old } => match resource.kind {
+                Kind::Network | Kind::Volume => Ok(()),
+                _ => {
+                    self.put_back(run, resource, old).await?;
+                    self.run_again(run, resource, old).await
+                }
+            },
+        }
+    }
+
+    /// Removes what an act kept, once the whole run is committed.
+    pub(crate) async fn clean_up(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        act: &Act,
+    ) -> Result<(), TargetError> {
+        let is_container = !matches!(resource.kind, Kind::Network | Kind::Volume);
+        match act {
+            Act::Create { replaces: Some(old), .. } if is_container => {
+                self.drop_aside(run, resource, old).await
+            }
+            Act::Retire { old } => match resource.kind {
+                Kind::Network => {
+                    self.remove_network(&old.handle, &engine_name(&run.identity, resource)).await
+                }
+                Kind::Volume => self.remove_volume(&old.handle).await,
+                _ => self.drop_aside(run, resource, old).await,
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the container of a resource, which must be `expected` where that is given.
+    async fn current(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        expected: Option<&Aside>,
+    ) -> Result<bollard::models::ContainerInspectResponse, TargetError> {
+        let name = engine_name(&run.identity, resource);
+        let Some(found) = self.container(&name).await? else {
+            return Err(moved(format!("the container `{name}` is gone")));
+        };
+        let is_expected = match expected {
+            Some(old) => old.handle == id_of(&found),
+            None => run_of(&found) == run.run.to_string(),
+        };
+        if is_expected {
+            return Ok(found);
+        }
+        Err(moved(format!("`{name}` is not the container that the plan was made for")))
+    }
+
+    /// Changes a live resource in place to `wanted`.
+    async fn change(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        before: &Aside,
+        (wanted, fields): (&trueup_plan::Spec, &[String]),
+    ) -> Result<(), TargetError> {
+        if resource.kind == Kind::Network {
+            return self.set_foreign(before, &from_spec::<NetworkSpec>(wanted)?).await;
+        }
+        let found = self.current(run, resource, Some(before)).await?;
+        self.update(run, &found, &from_spec::<ContainerSpec>(wanted)?, fields).await
+    }
+
+    /// Starts again what was running, under whichever id it has now.
+    async fn run_again(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        old: &Aside,
+    ) -> Result<(), TargetError> {
+        if !old.running {
+            return Ok(());
+        }
+        let name = engine_name(&run.identity, resource);
+        let found = match self.container(&old.handle).await? {
+            Some(found) => Some(found),
+            None => self.container(&name).await?,
+        };
+        match found {
+            Some(found) if is_running(&found) => Ok(()),
+            Some(found) => self.start(run, resource, &found).await,
+            None => {
+                self.make_again(run, resource, old).await?;
+                let found = self.container(&name).await?;
+                let found = found.ok_or_else(|| moved(format!("the container `{name}` is gone")))?;
+                self.start(run, resource, &found).await
+            }
+        }
+    }
+
+    /// Stops what this run started.
+    async fn undo_start(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        old: Option<&Aside>,
+    ) -> Result<(), TargetError> {
+        let found = match old {
+            Some(old) => self.container(&old.handle).await?,
+            None => self.container(&engine_name(&run.identity, resource)).await?,
+        };
+        match found {
+            Some(found) if old.is_some() || run_of(&found) == run.run.to_string() => self.stop(&found).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes out of service what is no longer declared. Networks and volumes stay until the commit: what
+    /// is kept needs them.
+    async fn retire(&self, run: &RunContext, resource: &ResourceId, old: &Aside) -> Result<(), TargetError> {
+        if matches!(resource.kind, Kind::Network | Kind::Volume) {
+            return Ok(());
+        }
+        let name = engine_name(&run.identity, resource);
+        let Some(found) = self.container(&old.handle).await? else {
+            return Err(moved(format!("the container of `{resource}` is gone")));
+        };
+        if inspected_name(&found) != aside_name(&name, run.run) {
+            self.set_aside(run, &name, &old.handle).await?;
+        }
+        self.stop(&found).await
+    }
+}

@@ -1,0 +1,78 @@
+//! Joining and leaving networks, always with the whole endpoint: what is left out would be lost.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{
+    ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+};
+use trueup_engine::{RunContext, TargetError};
+
+use crate::{
+    Docker,
+    body::{endpoint_settings, engine_network},
+    container::id_of,
+    failure::status,
+    inspect,
+    observe::zone_names,
+    spec::{ContainerSpec, EndpointSpec},
+};
+
+impl Docker {
+    /// Joins a network.
+    pub(crate) async fn join(
+        &self,
+        network: &str,
+        container: &str,
+        settings: EndpointSettings,
+    ) -> Result<(), TargetError> {
+        let request =
+            NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(settings) };
+        let joined = self.api().connect_network(network, request).await;
+        joined.map_err(|error| self.failed(format!("connect a container to `{network}`"), &error))
+    }
+
+    /// Leaves a network; one that it is not in, or that is gone, is left already.
+    pub(crate) async fn leave(&self, network: &str, container: &str) -> Result<(), TargetError> {
+        let request = NetworkDisconnectRequest { container: container.to_owned(), force: Some(false) };
+        match self.api().disconnect_network(network, request).await {
+            Err(error) if status(&error) == Some(404) || says_not_connected(&error) => Ok(()),
+            other => {
+                other.map_err(|error| self.failed(format!("disconnect a container from `{network}`"), &error))
+            }
+        }
+    }
+
+    /// Brings the networks of a container to what `wanted` says; an endpoint that is as wanted stays.
+    pub(crate) async fn set_networks(
+        &self,
+        run: &RunContext,
+        found: &ContainerInspectResponse,
+        wanted: &ContainerSpec,
+    ) -> Result<(), TargetError> {
+        let live = live_networks(run, found);
+        let mut wanted: BTreeMap<String, EndpointSpec> = wanted.networks.clone();
+        wanted.values_mut().for_each(|endpoint| endpoint.standby = None);
+        for (key, endpoint) in &live {
+            if wanted.get(key) != Some(endpoint) {
+                self.leave(&engine_network(&run.identity, key), id_of(found)).await?;
+            }
+        }
+        for (key, endpoint) in &wanted {
+            if live.get(key) != Some(endpoint) {
+                let network = engine_network(&run.identity, key);
+                self.join(&network, id_of(found), endpoint_settings(endpoint, false)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn live_networks(run: &RunContext, found: &ContainerInspectResponse) -> BTreeMap<String, EndpointSpec> {
+    let settings = found.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let zones = zone_names(&run.identity, settings.into_iter().flatten().map(|(name, _)| name));
+    inspect::networks(found, &zones)
+}
+
+fn says_not_connected(error: &bollard::errors::Error) -> bool {
+    error.to_string().contains("is not connected to")
+}

@@ -1,0 +1,250 @@
+//! Containers: created beside the one that they replace, which is renamed and kept.
+
+use bollard::{
+    models::ContainerInspectResponse,
+    query_parameters::{
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions,
+        StartContainerOptions, StopContainerOptions,
+    },
+};
+use std::time::Duration;
+use trueup_engine::{Blame, RunContext, TargetError};
+use trueup_plan::{Aside, ResourceId};
+use trueup_schema::ComponentName;
+
+use crate::{
+    ANSWER, Docker,
+    body::Blueprint,
+    failure::{already, gone, moved},
+    image::is_same,
+    inspect,
+    names::{RUN, aside_name, engine_name},
+    observe::inspected_name,
+    spec::{ContainerSpec, from_spec},
+};
+
+/// Returns the id of an inspected container.
+pub(crate) fn id_of(found: &ContainerInspectResponse) -> &str {
+    found.id.as_deref().unwrap_or_default()
+}
+
+/// Returns the run that created an inspected container.
+pub(crate) fn run_of(found: &ContainerInspectResponse) -> &str {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(RUN)).map(String::as_str).unwrap_or_default()
+}
+
+/// Returns whether an inspected container runs, or would if it did not fail.
+pub(crate) fn is_running(found: &ContainerInspectResponse) -> bool {
+    let state = found.state.as_ref();
+    state.is_some_and(|state| state.running == Some(true) || state.restarting == Some(true))
+}
+
+fn component(resource: &ResourceId) -> Result<&ComponentName, TargetError> {
+    let missing = || moved(format!("the plan does not say whose container `{resource}` is"));
+    resource.component.as_ref().ok_or_else(missing)
+}
+
+impl Docker {
+    /// Creates a container, not started; the one that it replaces is set aside first.
+    pub(crate) async fn create_container(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        spec: &ContainerSpec,
+        replaces: Option<&Aside>,
+    ) -> Result<(), TargetError> {
+        let name = engine_name(&run.identity, resource);
+        if let Some(found) = self.container(&name).await? {
+            let is_replaced = replaces.is_some_and(|old| old.handle == id_of(&found));
+            let is_ours = !is_replaced && run_of(&found) == run.run.to_string();
+            match (is_replaced, is_ours) {
+                (true, _) => {}
+                (false, true) if is_running(&found) => return Ok(()),
+                // It was begun before a crash, and may lack a network: it is made anew.
+                (false, true) => self.remove(id_of(&found)).await?,
+                (false, false) => {
+                    return Err(moved(format!("`{name}` is not the container that the plan was made for")));
+                }
+            }
+        }
+        let standby = match replaces {
+            Some(old) => self.set_aside(run, &name, &old.handle).await?,
+            None => false,
+        };
+        self.deliver(run, component(resource)?, &spec.files).await?;
+        let blueprint = Blueprint {
+            identity: &run.identity,
+            run: run.run.to_string(),
+            resource,
+            spec,
+            materials: &run.materials,
+            standby,
+        };
+        let id = self.create_from(&name, &blueprint).await?;
+        self.check_image(&id, spec).await?;
+        self.own_new_volumes(run, spec).await
+    }
+
+    /// Creates a container and connects it to all of its networks; returns its id.
+    pub(crate) async fn create_from(
+        &self,
+        name: &str,
+        blueprint: &Blueprint<'_>,
+    ) -> Result<String, TargetError> {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let body = self.body(blueprint)?;
+        let created = self.api().create_container(Some(options), body).await;
+        let created =
+            created.map_err(|error| self.failed(format!("create the container `{name}`"), &error))?;
+        if let Some(warning) = created.warnings.first() {
+            return Err(TargetError {
+                causes: vec![warning.clone()],
+                ..TargetError::new(
+                    Blame::Manifest,
+                    format!("the engine would not honour all of `{}`", blueprint.resource),
+                )
+            });
+        }
+        // The first network came with the creation: engines before 25.0 take one there.
+        for (network, settings) in blueprint.endpoints().into_iter().skip(1) {
+            self.join(&network, &created.id, settings).await?;
+        }
+        if !self.is_local() && !blueprint.spec.files.is_empty() {
+            self.upload(&created.id, blueprint).await?;
+        }
+        Ok(created.id)
+    }
+
+    async fn check_image(&self, id: &str, spec: &ContainerSpec) -> Result<(), TargetError> {
+        let found = self.container(id).await?;
+        let image = found.and_then(|found| found.image);
+        let Some(image) = image else { return Ok(()) };
+        match self.image(&image).await? {
+            Some(image) if !is_same(&image, &spec.image.id) => {
+                Err(moved(format!("`{}` is another image than when the plan was made", spec.image.reference)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts a container by name or id, with its files in place.
+    pub(crate) async fn start(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        found: &ContainerInspectResponse,
+    ) -> Result<(), TargetError> {
+        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+        self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
+        let started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
+        already(started).map_err(|error| self.failed(format!("start `{resource}`"), &error))
+    }
+
+    /// Stops a container within its own grace.
+    pub(crate) async fn stop(&self, found: &ContainerInspectResponse) -> Result<(), TargetError> {
+        let api = self.patient(found);
+        let stopped = api.stop_container(id_of(found), None::<StopContainerOptions>).await;
+        gone(stopped).map_err(|error| self.failed(format!("stop `{}`", inspected_name(found)), &error))
+    }
+
+    /// Stops and starts a container.
+    pub(crate) async fn restart(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        found: &ContainerInspectResponse,
+    ) -> Result<(), TargetError> {
+        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+        self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
+        let api = self.patient(found);
+        let restarted = api.restart_container(id_of(found), None::<RestartContainerOptions>).await;
+        restarted.map_err(|error| self.failed(format!("restart `{resource}`"), &error))
+    }
+
+    /// Returns a client that waits as long as a container may take to stop.
+    fn patient(&self, found: &ContainerInspectResponse) -> bollard::Docker {
+        let grace = found.config.as_ref().and_then(|config| config.stop_timeout).unwrap_or(10);
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        self.api().clone().with_timeout(ANSWER + grace)
+    }
+
+    /// Removes a container with the volumes that only it knows.
+    pub(crate) async fn remove(&self, id: &str) -> Result<(), TargetError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        let mut removed = self.api().remove_container(id, Some(options.clone())).await;
+        if matches!(&removed, Err(error) if crate::failure::status(error) == Some(409)) {
+            // "removal is already in progress": the next answer tells whether it is gone.
+            removed = self.api().remove_container(id, Some(options)).await;
+        }
+        gone(removed).map_err(|error| self.failed(format!("remove the container `{id}`"), &error))
+    }
+
+    /// Removes the container that this run created under `name`, if there is one.
+    pub(crate) async fn remove_created(
+        &self,
+        run: &RunContext,
+        name: &str,
+        except: Option<&str>,
+    ) -> Result<(), TargetError> {
+        let Some(found) = self.container(name).await? else { return Ok(()) };
+        if run_of(&found) != run.run.to_string() || except == Some(id_of(&found)) {
+            return Ok(());
+        }
+        if is_running(&found) {
+            self.stop(&found).await?;
+        }
+        self.remove(id_of(&found)).await
+    }
+
+    /// Takes the creation of a container back.
+    pub(crate) async fn undo_create_container(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        replaces: Option<&Aside>,
+    ) -> Result<(), TargetError> {
+        let name = engine_name(&run.identity, resource);
+        self.remove_created(run, &name, replaces.map(|old| old.handle.as_str())).await?;
+        if let Some(old) = replaces {
+            self.put_back(run, resource, old).await?;
+        }
+        self.sweep_files(&run.identity, component(resource)?).await
+    }
+
+    /// Removes a container that was set aside, once its replacement is there to stay.
+    pub(crate) async fn drop_aside(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        old: &Aside,
+    ) -> Result<(), TargetError> {
+        let kept = aside_name(&engine_name(&run.identity, resource), run.run);
+        if let Some(found) = self.container(&old.handle).await?
+            && inspected_name(&found) == kept
+        {
+            self.remove(&old.handle).await?;
+        }
+        self.sweep_files(&run.identity, component(resource)?).await
+    }
+
+    /// Makes a kept container again that somebody removed. It is stopped, and has another id.
+    pub(crate) async fn make_again(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        old: &Aside,
+    ) -> Result<(), TargetError> {
+        let spec: ContainerSpec = from_spec(&old.spec)?;
+        self.deliver(run, component(resource)?, &spec.files).await?;
+        let blueprint = Blueprint {
+            identity: &run.identity,
+            run: format!("{}-again", run.run),
+            resource,
+            spec: &spec,
+            materials: &run.materials,
+            standby: false,
+        };
+        self.create_from(&engine_name(&run.identity, resource), &blueprint).await.map(drop)
+    }
+}

@@ -1,0 +1,468 @@
+//! One look at everything that an environment has on an engine, and at what stands in its way.
+//!
+//! Two filtered lists find the containers: by our label, and by the environment's prefix for names that
+//! are taken. Networks and volumes are one list each. Everything that needs a closer look is inspected
+//! at once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv4Addr,
+};
+
+use bollard::{
+    models::{ContainerInspectResponse, ContainerSummary, ImageInspect, Network, NetworkInspect, Volume},
+    query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
+};
+use futures::future::try_join_all;
+use trueup_engine::{Identity, TargetError, Wanted};
+use trueup_plan::{Foreign, Kind, Live, Observed, ResourceId, State};
+use trueup_schema::manifest::{self, Update, Workload};
+
+use crate::{
+    Docker,
+    address::parse_subnet,
+    compile::{Scene, container_ids},
+    container_spec::container_spec,
+    facts::{Facts, ImageFact, Occupied},
+    failure::found,
+    inspect::{self, Reading},
+    names::{
+        COMPONENT, ENV_UID, ENVIRONMENT, container_resource, engine_name, network_name, owner_of,
+        set_aside_by,
+    },
+    namespace,
+    spec::{ContainerSpec, VolumeSpec, from_spec, to_spec},
+    zones::{Addresses, network_specs},
+};
+
+/// Everything that an engine was asked for.
+pub(crate) struct Sight {
+    /// Containers with the environment's label.
+    own: Vec<ContainerInspectResponse>,
+    /// Containers whose name starts as ours do.
+    named: Vec<ContainerSummary>,
+    /// Every network.
+    networks: Vec<Network>,
+    /// A closer look at those of the environment, by name.
+    zones: BTreeMap<String, NetworkInspect>,
+    /// Volumes with the environment's label or whose name holds ours.
+    volumes: Vec<Volume>,
+    /// The images of the containers, by the engine's id.
+    images: BTreeMap<String, ImageInspect>,
+    /// The wanted images, by reference.
+    wanted_images: BTreeMap<String, ImageFact>,
+}
+
+/// Filters as the engine takes them.
+pub(crate) fn filter(key: &str, value: String) -> HashMap<String, Vec<String>> {
+    HashMap::from([(key.to_owned(), vec![value])])
+}
+
+/// Returns the filter for what carries the environment's label.
+pub(crate) fn owned(identity: &Identity) -> HashMap<String, Vec<String>> {
+    filter("label", format!("{ENV_UID}={}", identity.uid))
+}
+
+/// Returns the name of a listed container, without the slash.
+pub(crate) fn summary_name(summary: &ContainerSummary) -> &str {
+    let names = summary.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    names.filter(|name| !name.contains('/')).next().unwrap_or_default()
+}
+
+/// Returns the name of an inspected container, without the slash.
+pub(crate) fn inspected_name(found: &ContainerInspectResponse) -> &str {
+    found.name.as_deref().unwrap_or_default().trim_start_matches('/')
+}
+
+impl Docker {
+    pub(crate) async fn look(&self, identity: &Identity, wanted: &Wanted) -> Result<Live, TargetError> {
+        let mut engine = self.engine().await?.clone();
+        let sight = self.see(identity, wanted).await?;
+        engine.same_network = self.same_network(&sight.networks);
+        let facts = Facts {
+            images: sight.wanted_images.clone(),
+            subnets: occupied(identity, &sight.networks, engine.same_network),
+            strangers: strangers(identity, &sight),
+            engine,
+        };
+        let mut live = Live { facts: to_spec(&facts), ..Live::default() };
+        add_networks(identity, wanted, &sight, &mut live);
+        add_volumes(identity, wanted, &sight, &mut live);
+        let hints = self.hints(identity, wanted, &facts, &live);
+        add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);
+        self.add_standbys(identity, wanted, facts, &mut live);
+        self.add_changed_files(identity, wanted, &mut live).await;
+        live.foreign.sort();
+        live.foreign.dedup();
+        Ok(live)
+    }
+
+    async fn see(&self, identity: &Identity, wanted: &Wanted) -> Result<Sight, TargetError> {
+        let lists = futures::future::try_join4(
+            self.list_containers(owned(identity)),
+            self.list_containers(filter("name", format!("^/{}-", identity.environment))),
+            self.list_networks(),
+            self.list_volumes(identity),
+        );
+        let components: Vec<_> = wanted.resolved.components.values().collect();
+        let resolved = components.iter().map(|component| self.resolve_image(component, wanted));
+        let ((own, named, networks, volumes), wanted_images) =
+            futures::future::try_join(lists, try_join_all(resolved)).await?;
+        let ids: Vec<String> = own.iter().filter_map(|summary| summary.id.clone()).collect();
+        let mut images: Vec<String> = own.iter().filter_map(|summary| summary.image_id.clone()).collect();
+        images.sort();
+        images.dedup();
+        let is_own = |network: &&Network| is_own(identity, network.labels.as_ref());
+        let zones: Vec<&Network> = networks.iter().filter(is_own).collect();
+        let (own, zones, images) = futures::future::try_join3(
+            try_join_all(ids.iter().map(|id| self.container(id))),
+            try_join_all(zones.iter().map(|network| self.closer_network(network))),
+            try_join_all(images.iter().map(|id| async { Ok((id.clone(), self.image(id).await?)) })),
+        )
+        .await?;
+        Ok(Sight {
+            own: own.into_iter().flatten().collect(),
+            named,
+            zones: zones.into_iter().flatten().collect(),
+            networks,
+            volumes,
+            images: images.into_iter().filter_map(|(id, image)| Some((id, image?))).collect(),
+            wanted_images: wanted_images.into_iter().flatten().collect(),
+        })
+    }
+
+    pub(crate) async fn list_containers(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>, TargetError> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let list = self.api().list_containers(Some(options)).await;
+        list.map_err(|error| self.failed("list the containers", &error))
+    }
+
+    pub(crate) async fn list_networks(&self) -> Result<Vec<Network>, TargetError> {
+        let none = None::<bollard::query_parameters::ListNetworksOptions>;
+        self.api().list_networks(none).await.map_err(|error| self.failed("list the networks", &error))
+    }
+
+    pub(crate) async fn list_volumes(&self, identity: &Identity) -> Result<Vec<Volume>, TargetError> {
+        let filters = [owned(identity), filter("name", format!("{}-", identity.environment))];
+        let lists = filters.iter().map(|filters| {
+            let options = ListVolumesOptionsBuilder::new().filters(filters).build();
+            self.api().list_volumes(Some(options))
+        });
+        let lists = try_join_all(lists).await.map_err(|error| self.failed("list the volumes", &error))?;
+        let mut volumes: Vec<Volume> =
+            lists.into_iter().flat_map(|list| list.volumes.unwrap_or_default()).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        volumes.dedup_by(|a, b| a.name == b.name);
+        Ok(volumes)
+    }
+
+    /// Returns a container by name or id; none when there is none.
+    pub(crate) async fn container(
+        &self,
+        name: &str,
+    ) -> Result<Option<ContainerInspectResponse>, TargetError> {
+        let none = None::<bollard::query_parameters::InspectContainerOptions>;
+        found(self.api().inspect_container(name, none).await)
+            .map_err(|error| self.failed(format!("look at the container `{name}`"), &error))
+    }
+
+    async fn closer_network(
+        &self,
+        network: &Network,
+    ) -> Result<Option<(String, NetworkInspect)>, TargetError> {
+        let id = network.id.as_deref().unwrap_or_default();
+        let name = network.name.clone().unwrap_or_default();
+        Ok(self.network(id).await?.map(|closer| (name, closer)))
+    }
+
+    /// Returns whether the engine's bridges are in our network namespace.
+    pub(crate) fn same_network(&self, networks: &[Network]) -> Option<bool> {
+        if !self.is_local() {
+            return Some(false);
+        }
+        let bridges = networks.iter().filter(|network| network.driver.as_deref() == Some("bridge"));
+        let gateways: Vec<Ipv4Addr> =
+            bridges.filter_map(|network| inspect::network(network).gateway.parse().ok()).collect();
+        namespace::is_same(&gateways)
+    }
+
+    /// Returns what is wanted of each container, as far as it can be said before its addresses are.
+    fn hints(
+        &self,
+        identity: &Identity,
+        wanted: &Wanted,
+        facts: &Facts,
+        live: &Live,
+    ) -> BTreeMap<ResourceId, ContainerSpec> {
+        let scene = Scene { identity, wanted, live, facts: facts.clone(), settings: self.settings() };
+        let nowhere = Addresses::default();
+        let components = wanted.resolved.components.values();
+        components
+            .filter(|component| component.spec.workload != Workload::External)
+            .flat_map(|component| container_ids(component).into_iter().map(move |id| (id, component)))
+            .map(|(id, component)| {
+                let spec = container_spec(&scene, component, &id, &nowhere);
+                (id, spec)
+            })
+            .collect()
+    }
+
+    /// Adds the reserved second addresses, which nothing on the engine tells, to what runs.
+    fn add_standbys(&self, identity: &Identity, wanted: &Wanted, facts: Facts, live: &mut Live) {
+        let starts_first =
+            |component: &&trueup_schema::ResolvedComponent| component.spec.update == Update::StartFirst;
+        let components: Vec<_> = wanted.resolved.components.values().filter(starts_first).collect();
+        if components.is_empty() {
+            return;
+        }
+        let mut added = Vec::new();
+        {
+            let scene = Scene { identity, wanted, live, facts, settings: self.settings() };
+            let mut ignored = crate::problems::Problems::default();
+            let networks = network_specs(&scene, &mut ignored);
+            let addresses = Addresses::plan(&scene, &networks, &mut ignored);
+            for component in components {
+                for resource in container_ids(component) {
+                    for zone in &component.zones {
+                        let standby = addresses.endpoint(zone, &resource, Vec::new()).standby;
+                        added.push((resource.clone(), zone.to_string(), standby));
+                    }
+                }
+            }
+        }
+        for (resource, zone, standby) in added {
+            let Some(observed) = live.resources.get_mut(&resource) else { continue };
+            let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
+            if let Some(endpoint) = spec.networks.get_mut(&zone) {
+                endpoint.standby = standby;
+            }
+            observed.spec = to_spec(&spec);
+        }
+    }
+
+    /// Puts the digest of what is really there in place of a delivered file's own, where they differ.
+    async fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
+        if !self.is_local() {
+            return;
+        }
+        for (id, observed) in &mut live.resources {
+            let Some(component) = &id.component else { continue };
+            let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
+            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key).await {
+                observed.spec = to_spec(&spec);
+            }
+        }
+    }
+}
+
+/// Returns whether labels are those of the environment.
+pub(crate) fn is_own(identity: &Identity, labels: Option<&HashMap<String, String>>) -> bool {
+    labels.and_then(|labels| labels.get(ENV_UID)).is_some_and(|uid| *uid == identity.uid)
+}
+
+fn taken(what: String, labels: Option<&HashMap<String, String>>) -> Foreign {
+    let why = match labels.and_then(|labels| labels.get(ENVIRONMENT)) {
+        Some(environment) => {
+            format!("has a name that is needed, and belongs to environment `{environment}` of another store")
+        }
+        None => "has a name that is needed, and trueup did not create it".to_owned(),
+    };
+    Foreign { what, why, blocks: true }
+}
+
+fn add_networks(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut Live) {
+    let prefix = format!("{}-", identity.environment);
+    for network in &sight.networks {
+        let name = network.name.clone().unwrap_or_default();
+        let Some(zone) = name.strip_prefix(&prefix) else { continue };
+        if !is_own(identity, network.labels.as_ref()) {
+            if wanted.resolved.spec.zones.contains_key(zone) {
+                live.foreign.push(taken(format!("network {name}"), network.labels.as_ref()));
+            }
+            continue;
+        }
+        let mut spec = inspect::network(network);
+        let detach = wanted
+            .resolved
+            .spec
+            .zones
+            .get(zone)
+            .is_some_and(|zone| zone.foreign == manifest::Foreign::Disconnect);
+        for (container, address) in guests(sight, &name) {
+            if detach {
+                let endpoint = crate::spec::EndpointSpec { address, ..Default::default() };
+                spec.foreign.insert(container, endpoint);
+            } else {
+                let why = format!("is in zone `{zone}`, and nobody declared it");
+                live.foreign.push(Foreign { what: format!("container {container}"), why, blocks: false });
+            }
+        }
+        let id = ResourceId { kind: Kind::Network, name: zone.to_owned(), component: None };
+        live.resources.insert(id, exists(network.id.clone(), to_spec(&spec), network.labels.as_ref()));
+    }
+}
+
+fn exists(
+    handle: Option<String>,
+    spec: trueup_plan::Spec,
+    labels: Option<&HashMap<String, String>>,
+) -> Observed {
+    Observed {
+        handle: handle.unwrap_or_default(),
+        spec,
+        state: State { running: true, ..State::default() },
+        owner: labels.map(owner_of).unwrap_or_default(),
+    }
+}
+
+/// Returns the containers in a network that are not the environment's, with their addresses.
+fn guests(sight: &Sight, network: &str) -> Vec<(String, Option<String>)> {
+    let own = |id: &str| sight.own.iter().any(|container| container.id.as_deref() == Some(id));
+    let members = sight.zones.get(network).and_then(|closer| closer.containers.as_ref());
+    let mut guests: Vec<_> = members
+        .into_iter()
+        .flatten()
+        .filter(|(id, _)| !own(id))
+        .map(|(id, member)| {
+            let address = member.ipv4_address.as_deref().and_then(|text| text.split('/').next());
+            let address = address.filter(|text| !text.is_empty()).map(str::to_owned);
+            (member.name.clone().unwrap_or_else(|| id.clone()), address)
+        })
+        .collect();
+    guests.sort();
+    guests
+}
+
+fn strangers(identity: &Identity, sight: &Sight) -> BTreeMap<String, Vec<Ipv4Addr>> {
+    let prefix = format!("{}-", identity.environment);
+    let zones = sight.zones.keys().filter_map(|name| Some((name, name.strip_prefix(&prefix)?)));
+    zones
+        .map(|(name, zone)| {
+            let guests = guests(sight, name);
+            (
+                zone.to_owned(),
+                guests.iter().filter_map(|(_, address)| address.as_deref()?.parse().ok()).collect(),
+            )
+        })
+        .collect()
+}
+
+fn add_volumes(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut Live) {
+    let prefix = format!("{}-", identity.environment);
+    let declared: BTreeMap<String, Option<String>> = wanted
+        .resolved
+        .components
+        .values()
+        .flat_map(|component| {
+            let volumes = component.spec.volumes.iter();
+            volumes.map(|volume| (format!("{}-{}", component.name, volume.name), volume.owner.clone()))
+        })
+        .collect();
+    for volume in &sight.volumes {
+        let Some(name) = volume.name.strip_prefix(&prefix) else { continue };
+        if !is_own(identity, Some(&volume.labels)) {
+            if declared.contains_key(name) {
+                live.foreign.push(taken(format!("volume {}", volume.name), Some(&volume.labels)));
+            }
+            continue;
+        }
+        let component = volume.labels.get(COMPONENT).and_then(|component| component.parse().ok());
+        let id = ResourceId { kind: Kind::Volume, name: name.to_owned(), component };
+        // The owner is set once, when the volume is new: what is there is never a difference.
+        let owner = declared.get(name).cloned().flatten();
+        let spec = VolumeSpec { driver: volume.driver.clone(), owner };
+        live.resources.insert(id, exists(Some(volume.name.clone()), to_spec(&spec), Some(&volume.labels)));
+    }
+}
+
+fn add_containers(
+    identity: &Identity,
+    wanted: &Wanted,
+    sight: &Sight,
+    (facts, hints): (&Facts, &BTreeMap<ResourceId, ContainerSpec>),
+    live: &mut Live,
+) {
+    let zones = zone_names(identity, sight.zones.keys());
+    for found in &sight.own {
+        let name = inspected_name(found);
+        let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+        if let Some(run) = set_aside_by(name) {
+            let why = format!("run {run} kept it and did not remove it");
+            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
+            continue;
+        }
+        let Some(id) = labels.and_then(container_resource) else {
+            let why = "carries the environment's label without the rest of them".to_owned();
+            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
+            continue;
+        };
+        if name != engine_name(identity, &id) {
+            let why = format!("was `{}` and has been renamed", engine_name(identity, &id));
+            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
+        }
+        let reading = Reading {
+            engine: &facts.engine,
+            image: found.image.as_ref().and_then(|image| sight.images.get(image)),
+            hint: hints.get(&id),
+            zones: &zones,
+            key: &wanted.digest_key,
+        };
+        let observed = Observed {
+            handle: found.id.clone().unwrap_or_default(),
+            spec: to_spec(&inspect::container(found, &reading)),
+            state: inspect::state(found),
+            owner: labels.map(owner_of).unwrap_or_default(),
+        };
+        live.resources.insert(id, observed);
+    }
+    let needed: Vec<String> = hints.keys().map(|id| engine_name(identity, id)).collect();
+    for summary in sight.named.iter().filter(|summary| !is_own(identity, summary.labels.as_ref())) {
+        let name = summary_name(summary);
+        if needed.iter().any(|needed| needed == name) {
+            live.foreign.push(taken(format!("container {name}"), summary.labels.as_ref()));
+        }
+    }
+}
+
+/// Returns the zones by the engine's names of their networks.
+pub(crate) fn zone_names<'a>(
+    identity: &Identity,
+    networks: impl Iterator<Item = &'a String>,
+) -> BTreeMap<String, String> {
+    let prefix = network_name(identity, "");
+    networks.filter_map(|name| Some((name.clone(), name.strip_prefix(&prefix)?.to_owned()))).collect()
+}
+
+/// Returns the subnets that are in use by others, with who uses them.
+pub(crate) fn occupied(identity: &Identity, networks: &[Network], same: Option<bool>) -> Vec<Occupied> {
+    let others = networks.iter().filter(|network| !is_own(identity, network.labels.as_ref()));
+    let mut occupied: Vec<Occupied> = others
+        .flat_map(|network| {
+            let name = network.name.as_deref().unwrap_or_default();
+            let by = match network.labels.as_ref().and_then(|labels| labels.get(ENVIRONMENT)) {
+                Some(environment) => format!("network `{name}` of environment `{environment}`"),
+                None => format!("network `{name}`"),
+            };
+            let pools = network.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten());
+            pools
+                .filter_map(|pool| pool.subnet.clone())
+                .map(move |subnet| Occupied { subnet, by: by.clone() })
+        })
+        .filter(|occupied| parse_subnet(&occupied.subnet).is_some())
+        .collect();
+    if same == Some(true) {
+        let known: Vec<String> = networks.iter().map(|network| inspect::network(network).subnet).collect();
+        let routes =
+            namespace::host_routes().into_iter().filter(|(subnet, _)| !known.contains(&subnet.to_string()));
+        occupied.extend(routes.map(|(subnet, interface)| Occupied {
+            subnet: subnet.to_string(),
+            by: format!("interface `{interface}` of the host"),
+        }));
+    }
+    occupied.sort();
+    occupied.dedup();
+    occupied
+}

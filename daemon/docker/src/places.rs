@@ -1,0 +1,104 @@
+//! Where the fields of a configuration were written.
+
+use trueup_schema::{Deliveries, Places, ResolvedComponent};
+
+/// Returns `path` with one more step: `a.key`, or `a[key]` where the key has dots or slashes.
+pub(crate) fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    match (path.is_empty(), plain) {
+        (true, _) => key.to_owned(),
+        (false, true) => format!("{path}.{key}"),
+        (false, false) => format!("{path}[{key}]"),
+    }
+}
+
+/// Fields of a container whose name in the manifest is another.
+const RENAMED: [(&str, &str); 10] = [
+    ("capAdd", "docker.capAdd"),
+    ("capDrop", "docker.capDrop"),
+    ("ulimits", "docker.ulimits"),
+    ("sysctls", "docker.sysctls"),
+    ("shmSize", "docker.shmSize"),
+    ("tmpfs", "docker.tmpfs"),
+    ("log", "docker.logging"),
+    ("init", "docker.init"),
+    ("networks", "zone"),
+    ("resources.swap", "resources.memory"),
+];
+
+/// Fields of a container that are called the same in the manifest.
+const SAME: [&str; 15] = [
+    "image",
+    "command",
+    "args",
+    "user",
+    "workingDir",
+    "stopSignal",
+    "stopGrace",
+    "readOnly",
+    "restart",
+    "resources",
+    "resources.cpu",
+    "resources.memory",
+    "resources.pids",
+    "labels",
+    "env",
+];
+
+/// Returns where each field of a container was written, by the field's path.
+pub(crate) fn container_places(component: &ResolvedComponent, deliveries: Option<&Deliveries>) -> Places {
+    let written = &component.places;
+    let mut places = Places::default();
+    let mut put = |path: String, source: &str| {
+        if let Some(place) = written.find(source) {
+            places.0.insert(path, place.clone());
+        }
+    };
+    put(String::new(), "");
+    for path in SAME {
+        put(path.to_owned(), path);
+    }
+    for (path, source) in RENAMED {
+        put(path.to_owned(), source);
+    }
+    let spec = &component.spec;
+    for key in spec.env.keys() {
+        put(join("env", key), &join("env", key));
+    }
+    for key in spec.labels.keys() {
+        put(join("labels", key), &join("labels", key));
+    }
+    for port in &spec.ports {
+        put(join("ports", port.name.as_str()), &format!("ports[{}]", port.name));
+    }
+    for volume in &spec.volumes {
+        put(join("volumes", &volume.path), &format!("volumes[{}]", volume.name));
+    }
+    for secret in &spec.secrets {
+        for name in secret.path_env.iter().chain(&secret.env) {
+            put(join("env", name), &format!("secrets[{}]", secret.name));
+        }
+        if let Some(file) = &secret.file {
+            put(join("files", file), &format!("secrets[{}]", secret.name));
+        }
+    }
+    for file in &spec.files {
+        put(join("files", &file.to), &format!("files[{}]", file.to));
+    }
+    for (path, file) in deliveries.iter().flat_map(|deliveries| &deliveries.files) {
+        places.0.insert(join(&join("files", path), "digest"), file.origin.clone());
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_with_dots_or_slashes_stands_in_brackets() {
+        assert_eq!(join("env", "PGDATA"), "env.PGDATA");
+        assert_eq!(join("files", "/etc/a.conf"), "files[/etc/a.conf]");
+        assert_eq!(join("", "image"), "image");
+    }
+}

@@ -1,0 +1,297 @@
+//! Waits until a container works, with trueup's own checks: at once, then soon, then at the interval.
+//!
+//! A container that ends or starts again while it is waited for has failed: nothing is gained by waiting on.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use bollard::{
+    container::LogOutput,
+    exec::{StartExecOptions, StartExecResults},
+    models::{ContainerInspectResponse, ExecConfig},
+    query_parameters::LogsOptionsBuilder,
+};
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use trueup_engine::{Blame, RunContext, TargetError};
+use trueup_plan::{Probe, ResourceId};
+use trueup_schema::manifest::Span;
+
+use crate::{
+    Docker,
+    body::engine_network,
+    container::{id_of, run_of},
+    failure::{moved, one_line},
+    names::engine_name,
+    redact::Redactor,
+    spec::{Check, from_spec},
+};
+
+/// The first pause between two tries.
+const SOON: Duration = Duration::from_millis(50);
+
+/// How many lines of a log a failure shows.
+const LOG_LINES: usize = 10;
+
+/// How much of an answer is read.
+const ANSWER: usize = 1024;
+
+impl Docker {
+    /// Waits until a container works, for as long as its start may take.
+    pub(crate) async fn verify(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        probe: &Probe,
+    ) -> Result<(), TargetError> {
+        let check: Check = from_spec(&probe.check)?;
+        let name = engine_name(&run.identity, resource);
+        let deadline = Instant::now() + probe.startup;
+        let mut first = None;
+        let mut pause = SOON;
+        loop {
+            let Some(found) = self.container(&name).await? else {
+                return Err(moved(format!("the container `{name}` is gone")));
+            };
+            let starts = *first.get_or_insert_with(|| starts_before(run, &found));
+            if let Some(end) = end_of(&found, starts) {
+                return Err(self.unwell(run, &found, format!("{resource} {end}")).await);
+            }
+            let patience = probe.timeout.min(deadline.saturating_duration_since(Instant::now()).max(SOON));
+            let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
+            if Instant::now() + pause >= deadline {
+                let within = Span(probe.startup);
+                return Err(self
+                    .unwell(run, &found, format!("{resource} was not healthy within {within}: {why}"))
+                    .await);
+            }
+            run.progress.tell(resource, &format!("waiting for {check}"));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = run.cancel.cancelled() => {
+                    return Err(TargetError::new(Blame::Cancelled, format!("the wait for {resource} was cancelled")));
+                }
+            }
+            pause = (pause * 2).min(probe.interval).max(SOON);
+        }
+    }
+
+    /// Tries a check once; the inner result says why it failed.
+    async fn try_once(
+        &self,
+        run: &RunContext,
+        found: &ContainerInspectResponse,
+        check: &Check,
+        patience: Duration,
+    ) -> Result<Result<(), String>, TargetError> {
+        Ok(match check {
+            Check::Exec(command) => self.try_exec(run, found, command, patience).await,
+            Check::Stable(span) => try_stable(found, *span),
+            Check::Tcp { zone, port } => {
+                let address = address(run, found, zone);
+                connect(address, *port, patience).await.map(drop).map_err(|why| format!("tcp {port} {why}"))
+            }
+            Check::Http { zone, port, path } => {
+                let address = address(run, found, zone);
+                let asked = timeout(patience, ask(address, *port, path, patience)).await;
+                let answered =
+                    asked.unwrap_or_else(|_| Err(format!("did not answer within {}", Span(patience))));
+                answered.map_err(|why| format!("http {port}{path} {why}"))
+            }
+        })
+    }
+
+    async fn try_exec(
+        &self,
+        run: &RunContext,
+        found: &ContainerInspectResponse,
+        command: &[String],
+        patience: Duration,
+    ) -> Result<(), String> {
+        let shown = command.join(" ");
+        match timeout(patience, self.exec(found, command)).await {
+            Err(_) => Err(format!("`{shown}` did not end within {}", Span(patience))),
+            Ok(Err(error)) => Err(format!("`{shown}` could not be run: {}", one_line(&error.to_string()))),
+            Ok(Ok((0, _))) => Ok(()),
+            Ok(Ok((code, output))) => {
+                let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                let said = Redactor::new(&run.materials).line(last.trim());
+                Err(format!("`{shown}` exited with {code}{}{said}", if said.is_empty() { "" } else { ": " }))
+            }
+        }
+    }
+
+    /// Runs a command in a container; returns its exit code and the end of its output.
+    async fn exec(
+        &self,
+        found: &ContainerInspectResponse,
+        command: &[String],
+    ) -> Result<(i64, String), bollard::errors::Error> {
+        let config = ExecConfig {
+            cmd: Some(command.to_vec()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..ExecConfig::default()
+        };
+        let id = self.api().create_exec(id_of(found), config).await?.id;
+        let mut said = String::new();
+        if let StartExecResults::Attached { mut output, .. } =
+            self.api().start_exec(&id, None::<StartExecOptions>).await?
+        {
+            while let Some(part) = output.next().await {
+                said.push_str(&text_of(&part?));
+                let surplus = said.len().saturating_sub(ANSWER);
+                said = said.chars().skip(surplus).collect();
+            }
+        }
+        let ended = self.api().inspect_exec(&id).await?;
+        Ok((ended.exit_code.unwrap_or(-1), said))
+    }
+
+    /// Returns a failure of a container, with the end of its log.
+    pub(crate) async fn unwell(
+        &self,
+        run: &RunContext,
+        found: &ContainerInspectResponse,
+        message: String,
+    ) -> TargetError {
+        let redactor = Redactor::new(&run.materials);
+        let lines = self.last_lines(id_of(found), LOG_LINES).await.unwrap_or_default();
+        let log = lines.iter().map(|line| redactor.line(line)).collect();
+        TargetError { log, ..TargetError::new(Blame::Manifest, message) }
+    }
+
+    /// Returns the last lines of a container's output.
+    pub(crate) async fn last_lines(&self, id: &str, count: usize) -> Result<Vec<String>, TargetError> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&count.to_string()).build();
+        let mut stream = std::pin::pin!(self.api().logs(id, Some(options)));
+        let mut text = String::new();
+        while let Some(part) = stream.next().await {
+            let part = part.map_err(|error| self.failed("read the log of a container", &error))?;
+            text.push_str(&text_of(&part));
+        }
+        let lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+        Ok(lines[lines.len().saturating_sub(count)..].to_vec())
+    }
+}
+
+fn text_of(output: &LogOutput) -> String {
+    String::from_utf8_lossy(output.as_ref()).into_owned()
+}
+
+/// Returns how often a container had been started again when the wait began. One that this run created
+/// was never.
+fn starts_before(run: &RunContext, found: &ContainerInspectResponse) -> i64 {
+    if run_of(found) == run.run.to_string() { 0 } else { found.restart_count.unwrap_or(0) }
+}
+
+/// Returns how a container ended, or none while it runs.
+fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<String> {
+    let state = found.state.as_ref()?;
+    let again = found.restart_count.unwrap_or(0) > starts || state.restarting == Some(true);
+    if state.running == Some(true) && !again {
+        return None;
+    }
+    let code = state.exit_code.unwrap_or(0);
+    Some(match (state.oom_killed == Some(true), again) {
+        (true, _) => "ran out of memory while starting".to_owned(),
+        (false, true) if code == 0 => "ended while starting, and was started again".to_owned(),
+        (false, _) => format!("exited with {code} while starting"),
+    })
+}
+
+fn try_stable(found: &ContainerInspectResponse, span: Span) -> Result<(), String> {
+    let started = found.state.as_ref().and_then(|state| state.started_at.as_deref());
+    let started = started.and_then(|text| text.parse::<Timestamp>().ok());
+    let runs = started.map(|started| Timestamp::now().duration_since(started));
+    let runs = runs.and_then(|runs| Duration::try_from(runs).ok()).unwrap_or_default();
+    if runs >= span.0 { Ok(()) } else { Err(format!("it has run for {} ms only", runs.as_millis())) }
+}
+
+/// Returns the address of a container in a zone.
+fn address(run: &RunContext, found: &ContainerInspectResponse, zone: &str) -> Option<Ipv4Addr> {
+    let networks = found.network_settings.as_ref()?.networks.as_ref()?;
+    networks.get(&engine_network(&run.identity, zone))?.ip_address.as_deref()?.parse().ok()
+}
+
+async fn connect(address: Option<Ipv4Addr>, port: u16, patience: Duration) -> Result<TcpStream, String> {
+    let Some(address) = address else { return Err("has no address".to_owned()) };
+    match timeout(patience, TcpStream::connect((address, port))).await {
+        Err(_) => Err(format!("did not answer within {}", Span(patience))),
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err("refused the connection".to_owned())
+        }
+        Ok(Err(error)) => Err(format!("cannot be reached: {error}")),
+    }
+}
+
+/// Sends a request and reads the status line (RFC 9112, section 4).
+async fn ask(address: Option<Ipv4Addr>, port: u16, path: &str, patience: Duration) -> Result<(), String> {
+    let mut stream = connect(address, port, patience).await?;
+    let host = address.map(|address| address.to_string()).unwrap_or_default();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: trueup\r\nConnection: close\r\n\r\n"
+    );
+    let broken = |error: std::io::Error| format!("broke off: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let mut answer = Vec::new();
+    let mut part = [0; ANSWER];
+    while !answer.contains(&b'\n') && answer.len() < ANSWER {
+        let length = stream.read(&mut part).await.map_err(broken)?;
+        if length == 0 {
+            break;
+        }
+        answer.extend_from_slice(&part[..length]);
+    }
+    match status(&answer) {
+        Some(200..=399) => Ok(()),
+        Some(code) => Err(format!("answered {code}")),
+        None => Err("did not answer in HTTP".to_owned()),
+    }
+}
+
+fn status(answer: &[u8]) -> Option<u16> {
+    let line = String::from_utf8_lossy(answer);
+    let mut words = line.lines().next()?.split_whitespace();
+    words.next().filter(|version| version.starts_with("HTTP/"))?;
+    words.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ContainerState;
+
+    use super::*;
+
+    #[test]
+    fn the_status_is_read_from_the_first_line() {
+        assert_eq!(status(b"HTTP/1.1 204 No Content\r\n"), Some(204));
+        assert_eq!(status(b"SSH-2.0-x\r\n"), None);
+        assert_eq!(status(b""), None);
+    }
+
+    fn state(running: bool, restarts: i64, exit_code: i64) -> ContainerInspectResponse {
+        ContainerInspectResponse {
+            restart_count: Some(restarts),
+            state: Some(ContainerState {
+                running: Some(running),
+                exit_code: Some(exit_code),
+                ..ContainerState::default()
+            }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_container_that_ended_or_started_again_has_failed() {
+        assert_eq!(end_of(&state(true, 0, 0), 0), None);
+        assert_eq!(end_of(&state(true, 3, 0), 3), None);
+        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3 while starting");
+        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1 while starting");
+    }
+}

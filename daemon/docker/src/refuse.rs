@@ -1,0 +1,122 @@
+//! What an engine cannot honour, refused at its place instead of dropped.
+
+use trueup_schema::ResolvedComponent;
+
+use crate::{
+    compile::Scene,
+    problems::Problems,
+    spec::{is_keyed_digest, parse_owner},
+};
+
+/// The oldest API that everything here was tried on: Engine 20.10.
+pub(crate) const OLDEST_API: (u32, u32) = (1, 41);
+
+/// Adds what cannot be honoured of one component.
+pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
+    limits(scene, component, problems);
+    files(scene, component, problems);
+    volumes(scene, component, problems);
+    if component.spec.image.is_none() {
+        problems.component(component, "image", "it has no image", "add `image`");
+    }
+    for (name, value) in &component.spec.env {
+        if is_keyed_digest(value) {
+            let path = crate::places::join("env", name);
+            problems.component(
+                component,
+                &path,
+                "the value reads as the digest of a secret",
+                "use another value",
+            );
+        }
+    }
+}
+
+fn limits(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
+    let engine = &scene.facts.engine;
+    let resources = &component.spec.resources;
+    let wanted = [
+        ("memory", resources.memory.is_some(), engine.memory_limit),
+        ("cpu", resources.cpu.is_some(), engine.cpu_limit),
+        ("pids", resources.pids.is_some(), engine.pids_limit),
+    ];
+    for (field, asked, possible) in wanted {
+        if asked && !possible {
+            let message = format!("engine {} cannot limit `{field}` on this host", engine.version);
+            problems.component(
+                component,
+                &format!("resources.{field}"),
+                message,
+                "enable that controller in the host's kernel, or leave the limit out",
+            );
+        }
+    }
+    let cpus = engine.cpus.saturating_mul(1000);
+    if let Some(cpu) = resources.cpu.filter(|cpu| cpus > 0 && cpu.millis > cpus) {
+        let message = format!("`{cpu}` processors are more than the host's {}", engine.cpus);
+        problems.component(component, "resources.cpu", message, "ask for fewer");
+    }
+}
+
+fn files(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
+    let Some(deliveries) = scene.wanted.deliveries.get(&component.name) else { return };
+    for (path, file) in &deliveries.files {
+        let at = crate::places::join("files", path);
+        let inside = |volume: &&trueup_schema::manifest::VolumeSpec| {
+            let folder = volume.path.trim_end_matches('/');
+            path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some(volume) = component.spec.volumes.iter().find(inside) {
+            let message = format!("file `{path}` is inside of volume `{}`", volume.name);
+            problems.component(component, &at, message, "deliver it to a path outside of the volume");
+        }
+        if !path.starts_with('/') || path.split('/').any(|part| matches!(part, "." | "..")) {
+            let message = format!("`{path}` is no absolute path");
+            problems.component(component, &at, message, "start it with `/`, without `.` and `..`");
+        }
+        if scene.facts.engine.local {
+            continue;
+        }
+        if file.digest.is_secret() {
+            let message = format!("secret file `{path}` cannot be delivered to a remote engine");
+            problems.component(
+                component,
+                &at,
+                message,
+                "run trueup on the engine's host: there secrets stay in memory",
+            );
+        } else if component.spec.read_only {
+            let message = format!("file `{path}` cannot be put under the read-only root on a remote engine");
+            problems.component(component, &at, message, "run trueup on the engine's host");
+        }
+    }
+}
+
+fn volumes(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
+    for volume in &component.spec.volumes {
+        let Some(owner) = &volume.owner else { continue };
+        let at = format!("volumes[{}].owner", volume.name);
+        if parse_owner(owner).is_none() {
+            problems.component(
+                component,
+                &at,
+                format!("`{owner}` is no `uid:gid`"),
+                "write numbers, such as `70:70`",
+            );
+        } else if !scene.facts.engine.local {
+            problems.component(
+                component,
+                &at,
+                "the owner of a volume cannot be set on a remote engine",
+                "let the image set it, or run trueup on the engine's host",
+            );
+        } else if volume.driver.as_deref().is_some_and(|driver| driver != "local") {
+            problems.component(
+                component,
+                &at,
+                "the owner can be set on volumes of the `local` driver only",
+                "let the image set it",
+            );
+        }
+    }
+}

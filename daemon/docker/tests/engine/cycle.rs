@@ -1,0 +1,343 @@
+//! Create, replace, update and retire, and the way back from each.
+
+use libtest_mimic::Failed;
+use serde_json::{Value, json};
+use trueup_docker::ContainerSpec;
+use trueup_engine::Execute;
+use trueup_plan::{Act, Kind};
+
+use crate::{
+    Test,
+    rig::Rig,
+    world::{World, failure, id, in_world, same, workload},
+};
+
+pub(crate) fn tests() -> Vec<(&'static str, Test)> {
+    vec![
+        ("what_was_created_reads_back_as_declared", reads_back),
+        ("a_replacement_that_is_taken_back_leaves_everything_as_it_was", replace_and_undo),
+        ("a_replacement_can_be_taken_back_from_every_point", undo_from_every_point),
+        ("a_committed_replacement_leaves_nothing_behind", replace_and_finish),
+        ("a_first_bring_up_that_is_taken_back_leaves_nothing", bring_up_and_undo),
+        ("limits_and_networks_change_in_place_and_back", update_and_undo),
+        ("a_limit_is_taken_away_in_place", remove_limits),
+        ("with_start_first_the_new_one_takes_the_second_address", start_first),
+        ("what_is_retired_comes_back", retire_and_undo),
+        ("a_network_is_replaced_and_made_again", replace_network),
+        ("a_kept_container_that_somebody_removed_is_made_again", made_again),
+        ("a_container_that_was_stopped_is_started_and_stopped_again", start_and_undo),
+    ]
+}
+
+/// Declares something of every field that reads back.
+fn rich(world: &mut World) {
+    world.declare(
+        "web",
+        json!({
+            "workload": "stateful",
+            "env": {"LEVEL": "debug", "PATH": "/bin"},
+            "labels": {"team": "a.b"},
+            "volumes": [{"name": "data", "path": "/data", "owner": "70:71"}],
+            "ports": [{"name": "web", "port": 80, "publish": null}],
+            "resources": {"cpu": "500m", "memory": "64Mi", "pids": 50},
+            "workingDir": "/tmp",
+            "stopGrace": "1500ms",
+            "readOnly": true,
+            "docker": {
+                "ulimits": {"nofile": {"soft": 1000, "hard": 2000}},
+                "capAdd": ["net_admin"], "capDrop": ["MKNOD"], "init": true, "shmSize": "32Mi",
+                "tmpfs": ["/scratch:size=1m", "/tmp"], "sysctls": {"net.core.somaxconn": "200"},
+                "logging": {"driver": "json-file", "options": {"max-size": "1m"}},
+            },
+        }),
+    );
+    world.deliver("web", "/etc/app.conf", "a = 1\n", false, 0);
+    world.deliver("web", "/run/secret", "correct horse battery", true, 65534);
+    world.declare("plain", json!({"command": null, "args": ["sleep", "600"], "ports": null, "health": null}));
+}
+
+async fn nothing_to_do(world: &World) -> Result<(), Failed> {
+    let (live, desired) = world.look().await?;
+    let specs = |pairs: Vec<(String, Value)>| Value::Object(pairs.into_iter().collect());
+    let is = specs(live.resources.iter().map(|(id, one)| (format!("{:?}", id), one.spec.clone())).collect());
+    let wanted =
+        specs(desired.resources.iter().map(|(id, one)| (format!("{:?}", id), one.spec.clone())).collect());
+    same("live and declared differ", &is, &wanted)?;
+    match live.foreign.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{:?}", live.foreign).into()),
+    }
+}
+
+fn reads_back(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        rich(&mut world);
+        world.up().await?;
+        nothing_to_do(&world).await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}, "docker": {"init": false}}));
+        let (live, desired) = world.look().await?;
+        let resource = workload("web");
+        assert_ne!(live.resources[&resource].spec, desired.resources[&resource].spec);
+        Ok(())
+    })
+}
+
+fn replace_and_undo(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        rich(&mut world);
+        world.up().await?;
+        let before = world.picture().await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        world.deliver("web", "/etc/app.conf", "a = 2\n", false, 0);
+        let acts = world.replacement(&workload("web")).await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        assert_ne!(before, world.picture().await?);
+        world.undo(&run, &acts).await?;
+        same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+fn undo_from_every_point(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.deliver("web", "/run/secret", "correct horse battery", true, 0);
+        world.up().await?;
+        let before = world.picture().await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let acts = world.replacement(&workload("web")).await?;
+        for done in 0..=acts.len() {
+            let run = world.next_run();
+            let first = acts[..done].to_vec();
+            world.execute(&run, &first).await.map_err(|error| failure(&error))?;
+            // A crash between an act and its record: the next one may have been begun, too.
+            let begun = acts[..(done + 1).min(acts.len())].to_vec();
+            world.undo(&run, &begun).await?;
+            same(&format!("not as it was after {done} acts"), &before, &world.picture().await?)?;
+        }
+        Ok(())
+    })
+}
+
+fn replace_and_finish(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        rich(&mut world);
+        world.up().await?;
+        let old = world.aside(&workload("web")).await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        world.deliver("web", "/etc/app.conf", "a = 2\n", false, 0);
+        let acts = world.replacement(&workload("web")).await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        world.finish(&run, &acts).await?;
+        nothing_to_do(&world).await?;
+        assert!(world.inspect(&old.handle).await.is_err());
+        let generations =
+            std::fs::read_dir(world.folder.path().join("state/files").join(&world.identity.uid).join("web"))?;
+        assert_eq!(generations.count(), 1, "the old generation is still there");
+        Ok(())
+    })
+}
+
+fn bring_up_and_undo(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        rich(&mut world);
+        let acts = world.creation().await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        world.undo(&run, &acts).await?;
+        let nothing = json!({"containers": [], "networks": [], "volumes": []});
+        same("something is left", &nothing, &world.picture().await?)?;
+        let files = world.folder.path().join("run").join(&world.identity.uid).join("web");
+        assert!(!files.exists(), "secret files are left");
+        Ok(())
+    })
+}
+
+fn update_act(old: trueup_plan::Aside, after: Value, fields: &[&str]) -> Act {
+    Act::Update { before: old, after, fields: fields.iter().map(|field| (*field).to_owned()).collect() }
+}
+
+fn update_and_undo(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"resources": {"memory": "64Mi", "cpu": "500m", "pids": 50}}));
+        world.up().await?;
+        let before = world.picture().await?;
+        let name = world.engine_name("web");
+        let started = world.inspect(&name).await?["State"]["StartedAt"].clone();
+        world.patch(
+            "web",
+            json!({"resources": {"memory": "96Mi", "cpu": "250m", "pids": 60}, "restart": "no"}),
+        );
+        let domain = json!({"domain": "other.example"});
+        world.environment.as_object_mut().unwrap().extend(domain.as_object().unwrap().clone());
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let after = desired.resources[&resource].spec.clone();
+        let act = update_act(
+            world.aside(&resource).await?,
+            after,
+            &["resources.memory", "restart", "networks.data.aliases"],
+        );
+        let acts = vec![(resource, act)];
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        nothing_to_do(&world).await?;
+        assert_eq!(started, world.inspect(&name).await?["State"]["StartedAt"], "it was restarted");
+        world.undo(&run, &acts).await?;
+        same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+fn remove_limits(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"resources": {"memory": "64Mi", "cpu": "500m", "pids": 50}}));
+        world.up().await?;
+        let before = world.picture().await?;
+        world.patch("web", json!({"resources": null}));
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let act = update_act(
+            world.aside(&resource).await?,
+            desired.resources[&resource].spec.clone(),
+            &["resources"],
+        );
+        let acts = vec![(resource, act)];
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        nothing_to_do(&world).await?;
+        world.undo(&run, &acts).await?;
+        same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+fn start_first(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"update": "startFirst"}));
+        world.up().await?;
+        nothing_to_do(&world).await?;
+        let resource = workload("web");
+        for level in ["info", "warn", "error"] {
+            let before = world.picture().await?;
+            let old: ContainerSpec = serde_json::from_value(world.aside(&resource).await?.spec)?;
+            world.patch("web", json!({"env": {"LEVEL": level}}));
+            let mut acts = world.replacement(&resource).await?;
+            // Create, start, verify, and only then stop the old one.
+            let stop = acts.remove(1);
+            acts.push(stop);
+            let run = world.next_run();
+            world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+            world.undo(&run, &acts).await?;
+            same("not as it was", &before, &world.picture().await?)?;
+            let run = world.next_run();
+            world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+            world.finish(&run, &acts).await?;
+            nothing_to_do(&world).await?;
+            let new: ContainerSpec = serde_json::from_value(world.aside(&resource).await?.spec)?;
+            assert_eq!(new.networks["data"].address, old.networks["data"].standby);
+            assert_eq!(new.networks["data"].standby, old.networks["data"].address);
+        }
+        Ok(())
+    })
+}
+
+fn retire_and_undo(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.declare("other", json!({}));
+        world.up().await?;
+        let before = world.picture().await?;
+        let old = world.aside(&workload("web")).await?;
+        let acts = vec![(workload("web"), Act::Retire { old: old.clone() })];
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        world.undo(&run, &acts).await?;
+        same("not as it was", &before, &world.picture().await?)?;
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        world.finish(&run, &acts).await?;
+        assert!(world.inspect(&old.handle).await.is_err());
+        world.components.remove("web");
+        nothing_to_do(&world).await
+    })
+}
+
+fn replace_network(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let mut before = world.picture().await?;
+        world.environment["zones"]["data"]["internal"] = json!(true);
+        let (_, desired) = world.look().await?;
+        let zone = id(Kind::Network, "data", "");
+        let resource = workload("web");
+        let old = world.aside(&resource).await?;
+        let declared = &desired.resources[&resource];
+        let create = |spec: &Value, replaces| Act::Create { spec: spec.clone(), replaces: Some(replaces) };
+        let acts = vec![
+            (resource.clone(), Act::Stop { old: old.clone() }),
+            (zone.clone(), create(&desired.resources[&zone].spec, world.aside(&zone).await?)),
+            (resource.clone(), create(&declared.spec, old)),
+            (resource.clone(), Act::Start { old: None }),
+            (resource.clone(), Act::Verify { probe: declared.probe.clone().unwrap() }),
+        ];
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        nothing_to_do(&world).await.or_else(|error| match format!("{error:?}").contains("kept") {
+            true => Ok(()),
+            false => Err(error),
+        })?;
+        world.undo(&run, &acts).await?;
+        let mut after = world.picture().await?;
+        // The plan says that the network is replaced: its id, time and run are others.
+        for picture in [&mut before, &mut after] {
+            for field in ["Id", "Created", "Labels"] {
+                picture["networks"][0][field] = Value::Null;
+            }
+        }
+        same("not as it was", &before, &after)
+    })
+}
+
+fn made_again(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        rich(&mut world);
+        world.up().await?;
+        let (live, _) = world.look().await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let acts = world.replacement(&workload("web")).await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        let old = &live.resources[&workload("web")];
+        world
+            .api
+            .remove_container(&old.handle, None::<bollard::query_parameters::RemoveContainerOptions>)
+            .await?;
+        world.undo(&run, &acts).await?;
+        world.patch("web", json!({"env": {"LEVEL": "debug"}}));
+        nothing_to_do(&world).await
+    })
+}
+
+fn start_and_undo(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.deliver("web", "/run/secret", "correct horse battery", true, 0);
+        world.up().await?;
+        let resource = workload("web");
+        let old = world.aside(&resource).await?;
+        let run = world.next_run();
+        let stop = Act::Stop { old };
+        world.docker.execute(&run, &resource, &stop).await.map_err(|error| failure(&error))?;
+        let before = world.picture().await?;
+        // A reboot empties what is in memory.
+        let secrets = world.folder.path().join("run").join(&world.identity.uid);
+        std::fs::remove_dir_all(&secrets)?;
+        let stopped = world.aside(&resource).await?;
+        assert!(!stopped.running);
+        let acts = vec![(resource.clone(), Act::Start { old: Some(stopped) })];
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        assert!(world.aside(&resource).await?.running);
+        world.undo(&run, &acts).await?;
+        same("not as it was", &before, &world.picture().await?)
+    })
+}

@@ -1,0 +1,5 @@
+//! Placeholder.
+use crate::Test;
+pub(crate) fn tests() -> Vec<(&'static str, Test)> {
+    Vec::new()
+}

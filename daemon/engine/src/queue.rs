@@ -1,0 +1,405 @@
+//! The one queue of every trigger: names of environments, each with why it was asked for.
+//!
+//! The first request starts at once; those that come while it runs are done together afterwards. One
+//! name never runs twice at the same moment. What fails by its target waits longer each time; a fresh
+//! request ends that wait, a routine one does not.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Debug,
+    future::Future,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::Backoff;
+
+/// How urgent a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// A timer or a poll without news: it joins what waits.
+    Routine,
+    /// Something is new, or a person asks: it does not wait for a back-off.
+    Fresh,
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It is done, whether it succeeded or has to wait for something new.
+    Rest,
+    /// The target failed: it is tried again after a wait.
+    Retry,
+    /// The world moved meanwhile: it is done again at once, but each time in a row after a wait.
+    Again,
+}
+
+/// One turn of a name.
+#[derive(Debug)]
+pub struct Turn<K, W> {
+    /// The name.
+    pub key: K,
+    /// Why it was asked for, in the order in which it came, each once.
+    pub why: Vec<W>,
+    /// How many turns before it failed in a row.
+    pub failures: u32,
+    /// Says that a fresh request for the same name has come meanwhile.
+    pub newer: CancellationToken,
+}
+
+/// Where requests are put.
+#[derive(Debug)]
+pub struct Queue<K, W>(mpsc::UnboundedSender<Request<K, W>>);
+
+impl<K, W> Clone for Queue<K, W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+#[derive(Debug)]
+struct Request<K, W> {
+    key: K,
+    why: W,
+    urgency: Urgency,
+}
+
+impl<K, W> Queue<K, W> {
+    /// Asks for a turn of `key`. After [`Turns::serve`] has ended nobody listens any more.
+    pub fn put(&self, key: K, why: W, urgency: Urgency) {
+        let _heard = self.0.send(Request { key, why, urgency });
+    }
+}
+
+/// The other end of a [`Queue`].
+#[derive(Debug)]
+pub struct Turns<K, W> {
+    requests: mpsc::UnboundedReceiver<Request<K, W>>,
+    /// How many names run at the same moment.
+    parallel: usize,
+    backoff: Backoff,
+    waiting: BTreeMap<K, Waiting<W>>,
+    /// Names with a request, in the order in which they came.
+    order: VecDeque<K>,
+    running: BTreeMap<K, CancellationToken>,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    why: Vec<W>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl<W> Default for Waiting<W> {
+    fn default() -> Self {
+        Self { why: Vec::new(), failures: 0, not_before: None }
+    }
+}
+
+/// Returns a queue whose names run in parallel up to a limit.
+pub fn queue<K, W>(parallel: usize, backoff: Backoff) -> (Queue<K, W>, Turns<K, W>) {
+    let (sender, requests) = mpsc::unbounded_channel();
+    let turns = Turns {
+        requests,
+        parallel: parallel.max(1),
+        backoff,
+        waiting: BTreeMap::new(),
+        order: VecDeque::new(),
+        running: BTreeMap::new(),
+    };
+    (Queue(sender), turns)
+}
+
+impl<K, W> Turns<K, W>
+where
+    K: Ord + Clone + Debug + Send + 'static,
+    W: PartialEq + Clone + Send + 'static,
+{
+    /// Gives each name its turns until `cancel`; then no turn begins, and those that run end.
+    pub async fn serve<F, Fut>(mut self, cancel: &CancellationToken, work: F)
+    where
+        F: Fn(Turn<K, W>) -> Fut,
+        Fut: Future<Output = Next> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        let mut turns: BTreeMap<Id, (K, Vec<W>)> = BTreeMap::new();
+        loop {
+            while let Some(turn) = self.next_turn() {
+                let (key, why) = (turn.key.clone(), turn.why.clone());
+                turns.insert(tasks.spawn(work(turn)).id(), (key, why));
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Some(ended) = tasks.join_next_with_id() => self.note_end(&mut turns, ended),
+                request = self.requests.recv() => match request {
+                    Some(request) => self.note_request(request),
+                    None if turns.is_empty() && self.order.is_empty() => break,
+                    // Nobody can ask any more; what was asked for is still done.
+                    None => self.note_closed(&mut tasks, &mut turns, wake).await,
+                },
+                () = sleep_until(wake) => {},
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn note_closed(
+        &mut self,
+        tasks: &mut JoinSet<Next>,
+        turns: &mut BTreeMap<Id, (K, Vec<W>)>,
+        wake: Option<Instant>,
+    ) {
+        tokio::select! {
+            Some(ended) = tasks.join_next_with_id() => self.note_end(turns, ended),
+            () = sleep_until(wake) => {},
+        }
+    }
+
+    /// Takes the first name that may run now.
+    fn next_turn(&mut self) -> Option<Turn<K, W>> {
+        if self.running.len() >= self.parallel {
+            return None;
+        }
+        let now = Instant::now();
+        let may = |key: &K| {
+            let due = self.waiting.get(key).is_some_and(|w| w.not_before.is_none_or(|at| at <= now));
+            due && !self.running.contains_key(key)
+        };
+        let at = self.order.iter().position(may)?;
+        let key = self.order.remove(at).expect("it was just found");
+        let waiting = self.waiting.get_mut(&key).expect("a name in the order waits");
+        waiting.not_before = None;
+        let (why, failures) = (std::mem::take(&mut waiting.why), waiting.failures);
+        let newer = CancellationToken::new();
+        self.running.insert(key.clone(), newer.clone());
+        Some(Turn { key, why, failures, newer })
+    }
+
+    /// Returns when the first back-off of a name that does not run is over.
+    fn next_wake(&self) -> Option<Instant> {
+        if self.running.len() >= self.parallel {
+            return None;
+        }
+        let waits = self.order.iter().filter(|key| !self.running.contains_key(*key));
+        waits.filter_map(|key| self.waiting.get(key)?.not_before).min()
+    }
+
+    fn note_request(&mut self, request: Request<K, W>) {
+        let Request { key, why, urgency } = request;
+        let waiting = self.waiting.entry(key.clone()).or_default();
+        if !waiting.why.contains(&why) {
+            waiting.why.push(why);
+        }
+        if urgency == Urgency::Fresh {
+            (waiting.failures, waiting.not_before) = (0, None);
+            if let Some(newer) = self.running.get(&key) {
+                newer.cancel();
+            }
+        }
+        if !self.order.contains(&key) {
+            self.order.push_back(key);
+        }
+    }
+
+    fn note_end(&mut self, turns: &mut BTreeMap<Id, (K, Vec<W>)>, ended: Result<(Id, Next), JoinError>) {
+        let (id, next) = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "a turn of the queue ended by itself");
+            (error.id(), Next::Retry)
+        });
+        let (key, why) = turns.remove(&id).expect("every task has its turn");
+        let newer = self.running.remove(&key).expect("what ended was running");
+        let waiting = self.waiting.entry(key.clone()).or_default();
+        if next == Next::Rest {
+            waiting.failures = 0;
+            if waiting.why.is_empty() {
+                self.waiting.remove(&key);
+            }
+            return;
+        }
+        // What asked for the turn that failed still asks.
+        let since = std::mem::replace(&mut waiting.why, why);
+        waiting.why.extend(since.into_iter().filter(|why| !waiting.why.contains(why)).collect::<Vec<_>>());
+        if !newer.is_cancelled() {
+            waiting.failures += 1;
+            let first_again = next == Next::Again && waiting.failures == 1;
+            let wait = self.backoff.jittered(waiting.failures);
+            waiting.not_before = (!first_again).then(|| Instant::now() + wait);
+        }
+        if !self.order.contains(&key) {
+            self.order.push_back(key);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// What a turn was, and when it began: `(name, why, seconds)`.
+    type Seen = Arc<Mutex<Vec<(&'static str, Vec<&'static str>, u64)>>>;
+
+    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(8), longest: Duration::from_mins(1) };
+
+    /// Serves turns of ten seconds each, whose results are those of `script` in turn, then `Rest`.
+    async fn scene<Fut: Future<Output = ()>>(
+        parallel: usize,
+        script: &[Next],
+        requests: impl FnOnce(Queue<&'static str, &'static str>) -> Fut,
+    ) -> Vec<(&'static str, Vec<&'static str>, u64)> {
+        let (queue, turns) = queue(parallel, BACKOFF);
+        let seen = Seen::default();
+        let script = Arc::new(Mutex::new(script.iter().rev().copied().collect::<Vec<_>>()));
+        let start = Instant::now();
+        let log = Arc::clone(&seen);
+        let work = move |turn: Turn<&'static str, &'static str>| {
+            log.lock().unwrap().push((turn.key, turn.why, start.elapsed().as_secs()));
+            let next = script.lock().unwrap().pop().unwrap_or(Next::Rest);
+            async move {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                next
+            }
+        };
+        let never = CancellationToken::new();
+        tokio::join!(turns.serve(&never, work), requests(queue));
+        Arc::into_inner(seen).unwrap().into_inner().unwrap()
+    }
+
+    async fn seconds(seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_request_starts_at_once_and_the_rest_are_done_together_afterwards() {
+        let seen = scene(4, &[], |queue| async move {
+            for why in ["commit", "poll", "poll", "timer"] {
+                queue.put("demo", why, Urgency::Fresh);
+                seconds(1).await;
+            }
+        })
+        .await;
+        assert_eq!(seen, [("demo", vec!["commit"], 0), ("demo", vec!["poll", "timer"], 10)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_run_side_by_side_up_to_the_limit_in_the_order_in_which_they_came() {
+        let seen = scene(2, &[], |queue| async move {
+            for name in ["c", "a", "b"] {
+                queue.put(name, "commit", Urgency::Fresh);
+            }
+        })
+        .await;
+        let order: Vec<_> = seen.iter().map(|(name, _, at)| (*name, *at)).collect();
+        assert_eq!(order, [("c", 0), ("a", 0), ("b", 10)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_by_its_target_is_tried_again_later_each_time() {
+        let seen = scene(2, &[Next::Retry, Next::Retry], |queue| async move {
+            queue.put("demo", "commit", Urgency::Fresh)
+        })
+        .await;
+        let at: Vec<_> = seen.iter().map(|(_, why, at)| (why.clone(), *at)).collect();
+        assert_eq!(at.len(), 3);
+        assert!(at.iter().all(|(why, _)| *why == ["commit"]));
+        // Up to a quarter of a wait is taken off by chance.
+        assert!((16..=18).contains(&at[1].1), "{at:?}");
+        assert!((at[1].1 + 22..=at[1].1 + 26).contains(&at[2].1), "{at:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_request_ends_a_back_off_and_a_routine_one_joins_it() {
+        for (urgency, at_most) in [(Urgency::Fresh, 12), (Urgency::Routine, 18)] {
+            let seen = scene(2, &[Next::Retry], |queue| async move {
+                queue.put("demo", "commit", Urgency::Fresh);
+                seconds(12).await;
+                queue.put("demo", "more", urgency);
+            })
+            .await;
+            assert_eq!(seen.len(), 2, "{seen:?}");
+            assert_eq!(seen[1].1, ["commit", "more"]);
+            assert!(seen[1].2 <= at_most && (urgency == Urgency::Fresh || seen[1].2 >= 16), "{seen:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_world_that_moved_is_looked_at_again_at_once_but_only_the_first_time() {
+        let seen = scene(2, &[Next::Again, Next::Again], |queue| async move {
+            queue.put("demo", "commit", Urgency::Fresh);
+        })
+        .await;
+        let at: Vec<_> = seen.iter().map(|(.., at)| *at).collect();
+        assert_eq!((at.len(), at[1]), (3, 10));
+        assert!(at[2] >= 32, "{at:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_request_tells_the_turn_that_runs() {
+        let (queue, turns) = queue::<_, ()>(1, BACKOFF);
+        queue.put("demo", (), Urgency::Fresh);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let start = Instant::now();
+        let log = Arc::clone(&told);
+        let work = move |turn: Turn<&'static str, ()>| {
+            let log = Arc::clone(&log);
+            async move {
+                tokio::time::timeout(Duration::from_secs(60), turn.newer.cancelled()).await.ok();
+                log.lock().unwrap().push(start.elapsed().as_secs());
+                Next::Rest
+            }
+        };
+        let requests = async {
+            seconds(5).await;
+            queue.put("demo", (), Urgency::Routine);
+            seconds(5).await;
+            queue.put("demo", (), Urgency::Fresh);
+            drop(queue);
+        };
+        let never = CancellationToken::new();
+        tokio::join!(turns.serve(&never, work), requests);
+        assert_eq!(*told.lock().unwrap(), [10, 70]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_cancel_no_turn_begins_and_those_that_run_end() {
+        let (queue, turns) = queue(1, BACKOFF);
+        queue.put("a", (), Urgency::Fresh);
+        queue.put("b", (), Urgency::Fresh);
+        let cancel = CancellationToken::new();
+        let ended = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&ended);
+        let work = move |turn: Turn<&'static str, ()>| {
+            let log = Arc::clone(&log);
+            async move {
+                seconds(10).await;
+                log.lock().unwrap().push(turn.key);
+                Next::Rest
+            }
+        };
+        let stop = async {
+            seconds(5).await;
+            cancel.cancel();
+        };
+        tokio::join!(turns.serve(&cancel, work), stop);
+        assert_eq!(*ended.lock().unwrap(), ["a"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! Runs on a world in memory, with a failure and a crash at each point in turn.
+//!
+//! After a failure everything is as it was; after a crash and a recovery everything is as it was or as
+//! it was to be; nothing that was set aside is ever left.
+
+mod bench;
+mod crash;
+mod failure;
+mod planner;
+mod sketch;
+mod supersede;

@@ -1,0 +1,152 @@
+//! `env …`: what a person decides about an environment, beside its manifests. Every decision is audited.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use trueup_engine::{
+    EnvKey, Holder, Store,
+    record::{Audit, Hold, HoldKind, Suspended},
+};
+use trueup_schema::EnvironmentName;
+
+use super::{confirmed, user};
+use crate::{
+    args::{Because, Env, Global},
+    failure::{Failure, Kind},
+    show::Screen,
+    world::World,
+};
+
+/// Does what a person decided.
+pub(crate) async fn run(global: &Global, screen: Screen, command: Env) -> Result<u8, Failure> {
+    let world = World::open(global)?;
+    let said = match command {
+        Env::Suspend(because) => suspend(&world, global, &because).await?,
+        Env::Resume(because) => resume(&world, global, &because).await?,
+        Env::Hold(because) => hold(&world, global, &because).await?,
+        Env::Release(because) => release(&world, global, &because).await?,
+        Env::Adopt(because) => adopt(&world, global, &because).await?,
+        Env::Destroy { because, volumes, yes } => destroy(&world, global, &because, volumes, yes).await?,
+    };
+    screen.either(|| said.clone(), || serde_json::json!({ "apiVersion": "trueup.dev/v1", "said": said }))?;
+    Ok(0)
+}
+
+/// Returns the key of an environment: by the sources, or by what the store knows when Git has lost it.
+async fn find(world: &World, global: &Global, env: &EnvironmentName) -> Result<EnvKey, Failure> {
+    match world.source(global.source.as_ref(), env) {
+        Ok(source) => Ok(World::key(source, env)),
+        Err(failure) => {
+            let known = world.store.environments().await?;
+            let mut same = known.iter().filter(|identity| identity.environment == *env);
+            same.next().map(trueup_engine::Identity::key).ok_or(failure)
+        }
+    }
+}
+
+fn audit(key: &EnvKey, what: &str, reason: &str) -> Audit {
+    Audit {
+        at: Timestamp::now(),
+        who: user(),
+        env: Some(key.clone()),
+        what: what.to_owned(),
+        detail: reason.to_owned(),
+    }
+}
+
+async fn suspend(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    let suspended = Suspended { who: user(), reason: Some(because.reason.clone()), since: Timestamp::now() };
+    let line = audit(&key, "suspend", &because.reason);
+    world.store.set_suspended(&key, Some(&suspended), &line).await?;
+    Ok(format!("{}: suspended; what runs keeps running", because.env))
+}
+
+async fn resume(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    if world.store.suspended(&key).await?.is_none() {
+        return Ok(format!("{}: it was not suspended", because.env));
+    }
+    world.store.set_suspended(&key, None, &audit(&key, "resume", &because.reason)).await?;
+    Ok(format!("{}: resumed", because.env))
+}
+
+async fn hold(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    let applied = world.store.applied(&key).await?.ok_or_else(|| {
+        Failure::new(
+            Kind::User,
+            format!("nothing was applied to `{}` yet, so it cannot be held", because.env),
+        )
+    })?;
+    let hold = Hold {
+        kind: HoldKind::Person { who: user(), reason: because.reason.clone() },
+        revision: applied.revision.clone(),
+        why: because.reason.clone(),
+        since: Timestamp::now(),
+    };
+    world.store.add_hold(&key, &hold, &audit(&key, "hold", &because.reason)).await?;
+    Ok(format!("{}: held at {}", because.env, applied.revision))
+}
+
+async fn release(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    let released = world.store.release(&key, &audit(&key, "release", &because.reason)).await?;
+    Ok(match released.len() {
+        0 => format!("{}: it was not held", because.env),
+        _ => format!("{}: released; its newest revision is tried again", because.env),
+    })
+}
+
+/// The target of an environment that Git may have lost: the one that it was last seen on.
+async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Failure> {
+    let seen = world.store.observations().await?.remove(key);
+    let name = seen.as_ref().and_then(|seen| seen.target.rsplit('/').next()).filter(|name| !name.is_empty());
+    let name = name.unwrap_or("local").parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
+    world.target(&name, &key.source)
+}
+
+async fn adopt(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    let target = target(world, &key).await?;
+    let _lease = world.store.lease(&key, &Holder::here("`trueup env adopt`")).await?;
+    let mut found = target.adoptable(&key.environment).await?;
+    found.retain(|one| one.source == key.source.as_str());
+    let [one] = found.as_slice() else { return Err(not_one(&key, &found)) };
+    world.store.adopt(&key, &one.uid, &BTreeSet::new()).await?;
+    world.store.audit(&audit(&key, "adopt", &because.reason)).await?;
+    Ok(format!("{}: adopted {}", because.env, one.things.join(", ")))
+}
+
+fn not_one(key: &EnvKey, found: &[trueup_docker::Adoptable]) -> Failure {
+    let uids: Vec<_> = found.iter().map(|one| one.uid.as_str()).collect();
+    match uids.as_slice() {
+        [] => Failure::new(Kind::User, format!("nothing on the engine carries the labels of `{key}`")),
+        several => {
+            let message =
+                format!("`{key}` was made {} times, with the uids {}", several.len(), several.join(", "));
+            Failure::new(Kind::User, message).hint("remove the containers of all but one of them")
+        }
+    }
+}
+
+async fn destroy(
+    world: &World,
+    global: &Global,
+    because: &Because,
+    volumes: bool,
+    yes: bool,
+) -> Result<String, Failure> {
+    let key = find(world, global, &because.env).await?;
+    let what = if volumes { "and its volumes, with everything in them" } else { "; its volumes stay" };
+    if !confirmed(&format!("remove every container and network of `{}` {what}?", because.env), yes)? {
+        return Err(Failure::new(Kind::User, "nothing was done"));
+    }
+    let target = target(world, &key).await?;
+    let lease = world.store.lease(&key, &Holder::here("`trueup env destroy`")).await?;
+    let identity = world.store.establish(&key).await?;
+    target.destroy(&identity, volumes).await?;
+    world.store.audit(&audit(&key, "destroy", &because.reason)).await?;
+    world.store.forget(&lease, &key).await?;
+    Ok(format!("{}: destroyed", because.env))
+}

@@ -1,0 +1,116 @@
+//! `plan` and `diff`: the preview. Both are `propose`, which holds no writer.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use trueup_plan::{Plan, render};
+use trueup_schema::{Catalogue, Limits, Snapshot};
+
+use crate::{
+    args::{self, Global, Output},
+    config,
+    failure::{Failure, Kind},
+    reconcile::{Approval, Request, propose},
+    show::Screen,
+    world::{World, git_failure},
+};
+
+/// How much of the plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What is done: the changes with what matters of them.
+    Steps,
+    /// Every field of every change.
+    Fields,
+}
+
+/// Which files of a repository are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Version<'a> {
+    /// The newest commit.
+    Newest,
+    /// One commit.
+    At(&'a str),
+    /// The files of the checkout.
+    Worktree,
+}
+
+/// Shows what would change.
+pub(crate) async fn plan(
+    global: &Global,
+    screen: Screen,
+    args: &args::Plan,
+    detail: Detail,
+) -> Result<u8, Failure> {
+    let world = World::open(global)?;
+    let source = world.source(global.source.as_ref(), &args.env)?.clone();
+    let version = match (&args.revision, args.worktree) {
+        (Some(commit), _) => Version::At(commit),
+        (None, true) => Version::Worktree,
+        (None, false) => Version::Newest,
+    };
+    let (snapshot, catalogue) = read(&world, &source, version).await?;
+    let key = World::key(&source, &args.env);
+    let target_name = catalogue.resolve(&args.env)?.spec.target.docker;
+    let target = world.target(&target_name, &source.name)?;
+    let request =
+        Request { key: &key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
+    let proposal = propose(&world.store, &world.keys, &target, &request).await?;
+    show(screen, &proposal.plan, detail)?;
+    if let Some(file) = &args.out {
+        write(file, &proposal.plan)?;
+    }
+    Ok(if args.detailed_exitcode && !proposal.plan.is_empty() { 2 } else { 0 })
+}
+
+/// Prints a plan in the form that was asked for.
+pub(crate) fn show(screen: Screen, plan: &Plan, detail: Detail) -> Result<(), Failure> {
+    match screen.output {
+        Output::Text => {
+            let text = match detail {
+                Detail::Steps => render::text,
+                Detail::Fields => render::text,
+            };
+            screen.print(&text(plan, &screen.style(), Timestamp::now()))
+        }
+        Output::Json => screen.json(&render::json(plan)),
+        Output::Markdown => screen.print(&render::markdown(plan, Timestamp::now())),
+        Output::Yaml => Err(Failure::new(Kind::User, "a plan is printed as `text`, `json` or `markdown`")),
+    }
+}
+
+/// Reads one version of a repository.
+pub(crate) async fn read(
+    world: &World,
+    source: &config::Source,
+    version: Version<'_>,
+) -> Result<(Snapshot, Catalogue), Failure> {
+    let git = world.git(source)?;
+    let snapshot = match version {
+        Version::Newest => trueup_engine::Source::fetch(&git).await,
+        Version::At(commit) => git.snapshot_at(commit).await,
+        Version::Worktree => {
+            trueup_git::worktree(std::path::Path::new(&source.url), &trueup_git::Limits::default())
+        }
+    };
+    let snapshot = snapshot.map_err(|error| git_failure(&error))?;
+    let catalogue = trueup_schema::load(&snapshot, &Limits::default())?;
+    Ok((snapshot, catalogue))
+}
+
+/// Writes a plan to a file that only its owner can read.
+fn write(file: &std::path::Path, plan: &Plan) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |error: std::io::Error| {
+        Failure::new(Kind::User, format!("cannot write `{}`: {error}", file.display()))
+    };
+    let text = serde_json::to_vec_pretty(plan).map_err(|error| Failure::of(Kind::Internal, &error))?;
+    let mut out = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(failed)?;
+    out.write_all(&text).map_err(failed)
+}

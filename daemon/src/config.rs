@@ -1,0 +1,235 @@
+//! `trueup-daemon.yaml`: the operator's side. Git says what, this file says where.
+//!
+//! It never comes from a repository, and it holds no secret: those are files that it names.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use trueup_schema::{EnvironmentName, SourceName, TargetName, manifest::Span};
+
+use crate::failure::{Failure, Kind};
+
+/// The operator's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the store, the mirrors and the delivered plain files are. Default: `/var/lib/trueup`.
+    #[serde(default = "state_dir")]
+    pub(crate) state_dir: PathBuf,
+    /// Where secret files are: a file system in memory. Default: `/run/trueup`.
+    #[serde(default = "runtime_dir")]
+    pub(crate) runtime_dir: PathBuf,
+    /// age key files: X25519 or ssh-ed25519, readable by their owner alone. Default: none.
+    #[serde(default)]
+    pub(crate) keys: Vec<PathBuf>,
+    /// The repositories that are followed. Default: none.
+    #[serde(default)]
+    pub(crate) sources: Vec<Source>,
+    /// Engines by the name that manifests use. `local` is there without being named.
+    #[serde(default)]
+    pub(crate) targets: BTreeMap<TargetName, Target>,
+    /// Subnets that zones without one take theirs from, a /24 each. Default: `10.88.0.0/16`.
+    #[serde(default = "subnet_pool")]
+    pub(crate) subnet_pool: Vec<String>,
+    /// Bounds on what a repository may hold.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// Logs on standard error.
+    #[serde(default)]
+    pub(crate) log: Log,
+    /// How many environments run at once. Default: 4.
+    #[serde(default = "parallel")]
+    pub(crate) parallel: usize,
+    /// How long a run may take to finish or go back after SIGTERM. Default: `30s`.
+    #[serde(default = "shutdown_grace")]
+    pub(crate) shutdown_grace: Span,
+}
+
+/// One repository.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Source {
+    /// Its name: with the environment's it is the identity of what runs.
+    pub(crate) name: SourceName,
+    /// A local path (read in place), `file://`, `http://` or `https://`.
+    pub(crate) url: String,
+    /// The branch or tag. Default: `main`.
+    #[serde(default = "main_branch")]
+    pub(crate) reference: String,
+    /// A file with the token or password for HTTP.
+    #[serde(default)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The user name that goes with it. Default: `git`.
+    #[serde(default = "git_user")]
+    pub(crate) user: String,
+    /// A file with the certificates to trust, beside the system's.
+    #[serde(default)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// How often a remote is asked for its newest commit. Default: `30s`.
+    #[serde(default = "poll_interval")]
+    pub(crate) interval: Span,
+    /// The environments that are followed. Default: all.
+    #[serde(default)]
+    pub(crate) environments: Option<Vec<EnvironmentName>>,
+}
+
+/// One engine.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Target {
+    /// The Docker Engine: `unix:///var/run/docker.sock` or `tcp://host:port`.
+    pub(crate) docker: String,
+    /// The sources that may use it. Default: all.
+    #[serde(default)]
+    pub(crate) allow: Option<Vec<SourceName>>,
+}
+
+/// Bounds on what a repository may hold. What is over them is refused with its place.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Files in a commit. Default: 50,000.
+    pub(crate) files: usize,
+    /// Bytes of one file that is read. Default: 4 MiB.
+    pub(crate) file_bytes: u64,
+    /// Bytes of one download. Default: 512 MiB.
+    pub(crate) fetch_bytes: u64,
+    /// How long one fetch may take. Default: `60s`.
+    pub(crate) fetch_timeout: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            files: 50_000,
+            file_bytes: 4 << 20,
+            fetch_bytes: 512 << 20,
+            fetch_timeout: Span(Duration::from_secs(60)),
+        }
+    }
+}
+
+/// Logs on standard error.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Log {
+    /// `text` or `json`. Default: `text`.
+    pub(crate) format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`. Default: `info`.
+    pub(crate) level: LogLevel,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    /// Only what failed.
+    Error,
+    /// Also what a person should look at.
+    Warn,
+    /// Also what was done.
+    Info,
+    /// Also how.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Reads a configuration as strictly as a manifest.
+pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
+    let bytes = std::fs::read(file).map_err(|error| {
+        Failure::new(Kind::Config, format!("cannot read the configuration `{}`: {error}", file.display()))
+    })?;
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.parse().map_err(|error| Failure::of(Kind::Config, &error))?;
+    Ok(trueup_schema::read(&name, &bytes, &trueup_schema::Limits::default())?)
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            state_dir: state_dir(),
+            runtime_dir: runtime_dir(),
+            keys: Vec::new(),
+            sources: Vec::new(),
+            targets: BTreeMap::new(),
+            subnet_pool: subnet_pool(),
+            limits: Limits::default(),
+            log: Log::default(),
+            parallel: parallel(),
+            shutdown_grace: shutdown_grace(),
+        }
+    }
+}
+
+fn state_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/trueup".into();
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from).join("trueup")
+}
+
+fn runtime_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return "/run/trueup".into();
+    }
+    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("trueup")
+}
+
+fn subnet_pool() -> Vec<String> {
+    vec!["10.88.0.0/16".into()]
+}
+
+fn parallel() -> usize {
+    4
+}
+
+fn shutdown_grace() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+fn main_branch() -> String {
+    "main".into()
+}
+
+fn git_user() -> String {
+    "git".into()
+}
+
+fn poll_interval() -> Span {
+    Span(Duration::from_secs(30))
+}

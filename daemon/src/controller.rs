@@ -1,0 +1,96 @@
+//! `trueup daemon`: whatever happens puts the name of an environment on one queue; one worker at a time
+//! brings an environment to its newest revision.
+//!
+//! ```text
+//! commit (notify) ─┐
+//! poll ────────────┤                  ┌─ worker ─ lease ─ reconcile ─ publish
+//! timer ───────────┼─ queue (names) ──┤
+//! start ───────────┤                  └─ worker …
+//! failure ─ later ─┘
+//! ```
+
+mod checkout;
+mod follow;
+mod queue;
+mod turn;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use trueup_engine::Store;
+
+use crate::{
+    failure::{Failure, Kind},
+    telemetry,
+    world::World,
+};
+use checkout::Checkouts;
+use queue::Queue;
+
+/// What all tasks of the daemon share.
+pub(crate) struct Daemon {
+    world: World,
+    queue: Queue,
+    checkouts: Checkouts,
+    cancel: CancellationToken,
+}
+
+/// Runs until a signal, then lets runs finish or go back within the grace.
+pub(crate) async fn run(world: World) -> Result<u8, Failure> {
+    telemetry::start(&world.config.log);
+    let stop = stopped()?;
+    let grace = world.config.shutdown_grace.0;
+    let parallel = world.config.parallel;
+    let daemon = Arc::new(Daemon {
+        world,
+        queue: Queue::new(parallel),
+        checkouts: Checkouts::default(),
+        cancel: CancellationToken::new(),
+    });
+    let tasks = TaskTracker::new();
+    let config = daemon.world.config_file.as_ref().map(|file| file.display().to_string());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config,
+        store = daemon.world.store.id(),
+        "daemon starts"
+    );
+    settle_all(&daemon).await;
+    for source in daemon.world.config.sources.clone() {
+        tasks.spawn(follow::follow(Arc::clone(&daemon), source));
+    }
+    tasks.spawn(turn::work(Arc::clone(&daemon)));
+    tasks.close();
+    stop.await;
+    tracing::info!(grace_seconds = grace.as_secs(), "daemon stops: runs finish or go back");
+    daemon.cancel.cancel();
+    if tokio::time::timeout(grace + Duration::from_secs(1), tasks.wait()).await.is_err() {
+        tracing::warn!("a run is still going on; it is taken back at the next start");
+    }
+    Ok(0)
+}
+
+/// Ends what a dead process left, before any source is read: Git may be away for long.
+async fn settle_all(daemon: &Arc<Daemon>) {
+    match daemon.world.store.interrupted().await {
+        Ok(keys) => {
+            for key in keys {
+                turn::settle(daemon, &key).await;
+            }
+        }
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the journal cannot be read"),
+    }
+}
+
+/// Returns what ends with SIGTERM or SIGINT.
+pub(crate) fn stopped() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::of(Kind::Internal, &error));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,94 @@
+//! Follows one source: a local repository by its file events, a remote one by a cheap question.
+
+use std::{sync::Arc, time::Duration};
+
+use trueup_engine::{Source, Trigger};
+use trueup_git::{GitSource, Watch};
+use trueup_schema::Cache;
+
+use super::Daemon;
+use crate::{config, failure::Failure, publish, world::git_failure};
+
+/// How long a source that cannot be read is left alone, at first and at most.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Follows a source until the daemon stops.
+pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
+    let mut pause = PATIENCE.0;
+    let mut follower =
+        Follower { daemon: &daemon, source: &source, git: None, commit: None, cache: Cache::default() };
+    let mut trigger = Trigger::Start;
+    loop {
+        let wait = match follower.look(&trigger).await {
+            Ok(()) => {
+                pause = PATIENCE.0;
+                source.interval.0
+            }
+            Err(failure) => {
+                tracing::warn!(source = %source.name, "cannot read the source: {failure}");
+                publish::unreadable(&daemon.world.store, &source.name, &failure).await;
+                pause = (pause * 2).min(PATIENCE.1);
+                pause
+            }
+        };
+        trigger = tokio::select! {
+            () = daemon.cancel.cancelled() => return,
+            () = follower.hint() => Trigger::Commit,
+            () = tokio::time::sleep(wait) => Trigger::Poll,
+        };
+    }
+}
+
+struct Follower<'a> {
+    daemon: &'a Daemon,
+    source: &'a config::Source,
+    git: Option<(GitSource, Option<Watch>)>,
+    commit: Option<String>,
+    cache: Cache,
+}
+
+impl Follower<'_> {
+    /// Looks for a new commit and queues the environments that it has.
+    async fn look(&mut self, trigger: &Trigger) -> Result<(), Failure> {
+        if self.git.is_none() {
+            let git = self.daemon.world.git(self.source)?;
+            let watch = git.watch().map_err(|error| git_failure(&error))?;
+            self.git = Some((git, watch));
+        }
+        let Some((git, _)) = &self.git else { return Ok(()) };
+        let head = git.head().await.map_err(|error| git_failure(&error))?;
+        if self.commit.as_ref() == Some(&head) {
+            return Ok(());
+        }
+        let snapshot = git.fetch().await.map_err(|error| git_failure(&error))?;
+        let commit = snapshot.revision.commit.clone();
+        tracing::info!(source = %self.source.name, revision = %snapshot.revision, "new commit");
+        self.queue(snapshot, trigger).await?;
+        self.commit = Some(commit);
+        Ok(())
+    }
+
+    async fn queue(&mut self, snapshot: trueup_schema::Snapshot, trigger: &Trigger) -> Result<(), Failure> {
+        let checkout = self.daemon.checkouts.publish(&self.source.name, snapshot, &mut self.cache);
+        let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
+        let followed = |name: &&_| self.source.environments.as_ref().is_none_or(|names| names.contains(name));
+        for name in catalogue.environments().filter(followed) {
+            let key = crate::world::World::key(self.source, name);
+            self.daemon.queue.push(key, trigger.clone());
+        }
+        publish::vanished(&self.daemon.world.store, &self.source.name, catalogue).await?;
+        Ok(())
+    }
+
+    /// Waits for a change of a local repository; for ever for a remote one.
+    async fn hint(&mut self) {
+        match &mut self.git {
+            Some((_, Some(watch))) => {
+                if watch.changed().await.is_none() {
+                    std::future::pending().await
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One turn of an environment: take its lease, reconcile it, publish how it stands, say when to look again.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::Instrument;
+use trueup_engine::{Blame, EnvKey, Holder, Outcome, Store, Trigger};
+use trueup_schema::TargetName;
+
+use super::{Daemon, queue::Next};
+use crate::{
+    failure::{Failure, Kind},
+    progress,
+    publish::{self, Concluded},
+    reconcile::{Approval, Bench, Conclusion, Request, settle as settle_runs},
+};
+
+/// When an environment is looked at again that cannot say so itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Takes names from the queue until the daemon stops.
+pub(crate) async fn work(daemon: Arc<Daemon>) {
+    daemon
+        .queue
+        .work(&daemon.cancel, |key, trigger| {
+            let daemon = Arc::clone(&daemon);
+            let span = tracing::info_span!("environment", name = %key);
+            async move { turn(&daemon, &key, trigger).await }.instrument(span)
+        })
+        .await;
+}
+
+/// Reconciles one environment, and says when to look again.
+async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
+    let result = reconcile_newest(daemon, key, trigger).await;
+    if let Err(failure) = &result {
+        tracing::warn!("{failure}");
+    }
+    publish::conclusion(&daemon.world.store, key, &result).await;
+    next(&result)
+}
+
+async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Result<Concluded, Failure> {
+    let checkout = daemon
+        .checkouts
+        .newest(&key.source)
+        .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
+    let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
+    let target_name = catalogue.resolve(&key.environment)?.spec.target.docker;
+    let target = daemon.world.target(&target_name, &key.source)?;
+    let holder = Holder::here("the daemon");
+    let lease = daemon.world.store.lease_wait(key, &holder, &daemon.cancel).await?;
+    let bench = Bench {
+        store: &daemon.world.store,
+        target: &target,
+        keys: &daemon.world.keys,
+        progress: progress::log(),
+        cancel: daemon.cancel.clone(),
+    };
+    let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
+    publish::reconcile_and_look(&bench, &request, &lease, trigger).await
+}
+
+/// Ends what a dead process left of an environment, whatever Git says today.
+pub(crate) async fn settle(daemon: &Daemon, key: &EnvKey) {
+    if let Err(failure) = try_settle(daemon, key).await {
+        tracing::error!(environment = %key, "an unfinished run cannot be ended yet: {failure}");
+    }
+}
+
+async fn try_settle(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
+    let store = &daemon.world.store;
+    let Some(identity) = store.identity(key).await? else { return Ok(()) };
+    let Some(run) = store.unfinished(key).await?.into_iter().next() else { return Ok(()) };
+    let name = run.plan.target.rsplit('/').next().unwrap_or_default();
+    let name: TargetName = name.parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
+    let target = daemon.world.target(&name, &key.source)?;
+    let _lease = store.lease_wait(key, &Holder::here("the daemon, recovering"), &daemon.cancel).await?;
+    let bench = Bench {
+        store,
+        target: &target,
+        keys: &daemon.world.keys,
+        progress: progress::log(),
+        cancel: daemon.cancel.clone(),
+    };
+    settle_runs(&bench, &identity).await
+}
+
+/// When to look again: at the interval, or with back-off where the target is to blame.
+fn next(result: &Result<Concluded, Failure>) -> Next {
+    match result {
+        Ok(Concluded { conclusion: Conclusion::Ran { outcome: Outcome::Blocked { fault }, .. }, .. })
+            if fault.error.blame != Blame::Manifest =>
+        {
+            Next::Backoff
+        }
+        Ok(concluded) => Next::After(concluded.proposal.wanted.resolved.spec.sync.interval.0),
+        Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Backoff,
+        Err(_) => Next::After(LOOK_AGAIN),
+    }
+}

@@ -1,0 +1,108 @@
+//! The bytes around a plan: secrets opened, files delivered, and what the store keeps for the way back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use trueup_engine::{EnvKey, Store, StoreError, Wanted, record::Kept};
+use trueup_plan::Applied;
+use trueup_schema::{ContentDigest, DigestKey, Limits, Materials, Resolved, Snapshot, load};
+use trueup_secrets::Identities;
+
+use crate::{
+    failure::{Failure, Kind},
+    reconcile::Proposal,
+};
+
+/// Opens the secrets of an environment and computes what each component gets delivered.
+pub(crate) fn open(
+    digest_key: &DigestKey,
+    keys: &Identities,
+    snapshot: &Snapshot,
+    resolved: Resolved,
+    jobs_done: BTreeSet<String>,
+) -> Result<Wanted, Failure> {
+    let files = snapshot.files.as_ref();
+    let opened = trueup_secrets::open(&resolved.secret_refs(), files, keys)?;
+    let (deliveries, materials) = resolved.deliver(files, &opened, digest_key)?;
+    Ok(Wanted { resolved, deliveries, materials, digest_key: digest_key.share(), jobs_done })
+}
+
+/// Returns what the store keeps of a revision: its files as they are in Git, and plain texts for later
+/// differences.
+pub(crate) fn kept(snapshot: &Snapshot, proposal: &Proposal) -> Result<Kept, Failure> {
+    let mut inputs = BTreeMap::new();
+    for path in proposal.wanted.resolved.inputs.keys() {
+        let bytes = snapshot.files.read(path).map_err(|error| Failure::of(Kind::Target, &error))?;
+        inputs.insert(path.clone(), bytes);
+    }
+    let plain =
+        proposal.materials.plain().map(|(digest, bytes)| (digest.clone(), Arc::clone(bytes))).collect();
+    Ok(Kept { inputs, plain })
+}
+
+/// Returns the bytes behind the digests of the last applied revision, for the way back.
+///
+/// Files that are still where they were delivered are not needed, so that a key that is gone does not
+/// stop a rollback here: what is missing is met, with its name, when it is needed.
+pub(crate) async fn of_last_applied<S: Store>(store: &S, keys: &Identities, key: &EnvKey) -> Materials {
+    match last_applied(store, keys, key).await {
+        Ok(materials) => materials.unwrap_or_default(),
+        Err(failure) => {
+            tracing::warn!(environment = %key, "the last applied revision cannot be read again: {failure}");
+            Materials::default()
+        }
+    }
+}
+
+async fn last_applied<S: Store>(
+    store: &S,
+    keys: &Identities,
+    key: &EnvKey,
+) -> Result<Option<Materials>, Failure> {
+    let Some(last) = store.kept(key).await?.into_iter().next() else { return Ok(None) };
+    let Some(files) = store.inputs(last.run).await? else { return Ok(None) };
+    let snapshot = Snapshot { revision: last.revision, files: Arc::new(files) };
+    let resolved = load(&snapshot, &Limits::default())?.resolve(&key.environment)?;
+    open(store.digest_key(), keys, &snapshot, resolved, BTreeSet::new()).map(|wanted| Some(wanted.materials))
+}
+
+/// The texts of plain files, before and after.
+pub(crate) struct Texts(BTreeMap<String, String>);
+
+impl Texts {
+    /// Collects the texts of what is wanted and of what was applied.
+    pub(crate) async fn collect<S: Store>(
+        store: &S,
+        materials: &Materials,
+        applied: Option<&Applied>,
+    ) -> Result<Self, StoreError> {
+        let mut texts = BTreeMap::new();
+        for (digest, _) in materials.plain() {
+            if let Some(text) = materials.text(digest) {
+                texts.insert(digest.as_str().to_owned(), text.to_owned());
+            }
+        }
+        let before = applied.into_iter().flat_map(|applied| applied.desired.resources.values());
+        let before = before.filter_map(|declared| declared.spec.get("files")?.as_object());
+        let digests = before.flat_map(|files| files.values()).filter_map(|file| file.get("digest")?.as_str());
+        for digest in digests.map(str::to_owned).collect::<BTreeSet<_>>() {
+            if texts.contains_key(&digest) || digest.starts_with("keyed:") {
+                continue;
+            }
+            let digest_typed: Option<ContentDigest> = serde_json::from_value(digest.clone().into()).ok();
+            let Some(typed) = digest_typed else { continue };
+            if let Some(text) = store.plain(&typed).await?.and_then(|bytes| String::from_utf8(bytes).ok()) {
+                texts.insert(digest, text);
+            }
+        }
+        Ok(Self(texts))
+    }
+}
+
+impl trueup_plan::Texts for Texts {
+    fn text(&self, digest: &str) -> Option<&str> {
+        self.0.get(digest).map(String::as_str)
+    }
+}

@@ -1,0 +1,157 @@
+//! How an environment stands, written to the store for `status`: never better than what was seen.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use trueup_engine::{
+    EnvKey, Execute, Observe, Outcome, Store, StoreError, Trigger,
+    record::{Health, Observation, SyncStatus},
+};
+use trueup_plan::{Cause, Change, Plan, ResourceId, Wait};
+use trueup_schema::{Catalogue, Revision, SourceName};
+
+use crate::{
+    failure::Failure,
+    health::{Condition, condition},
+    reconcile::{Bench, Conclusion, Proposal, Request, reconcile},
+};
+
+/// A reconciliation that came to its end, and how the environment is after it.
+pub(crate) struct Concluded {
+    pub(crate) conclusion: Conclusion,
+    pub(crate) proposal: Proposal,
+    pub(crate) condition: Condition,
+}
+
+/// Reconciles, and looks at what runs afterwards.
+pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
+    bench: &Bench<'_, S, T>,
+    request: &Request<'_>,
+    lease: &S::Lease,
+    trigger: Trigger,
+) -> Result<Concluded, Failure> {
+    let (conclusion, proposal) = reconcile(bench, request, lease, trigger).await?;
+    let condition = condition(bench, &conclusion, &proposal).await?;
+    Ok(Concluded { conclusion, proposal, condition })
+}
+
+/// Writes down how a turn ended. A store that fails is logged: the turn itself is over.
+pub(crate) async fn conclusion<S: Store>(store: &S, key: &EnvKey, result: &Result<Concluded, Failure>) {
+    let written = match result {
+        Ok(concluded) => reached(store, key, concluded).await,
+        Err(failure) => failed(store, key, failure).await,
+    };
+    if let Err(error) = written {
+        tracing::error!(error = &error as &dyn std::error::Error, "the status of {key} cannot be written");
+    }
+}
+
+async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Result<(), StoreError> {
+    let Concluded { conclusion, proposal, condition } = concluded;
+    let plan = &proposal.plan;
+    let now = Timestamp::now();
+    let (sync, why) = match conclusion {
+        Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. } => {
+            (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
+        }
+        Conclusion::Waits(wait) => (SyncStatus::OutOfSync, wait.to_string()),
+        Conclusion::Ran { outcome, .. } => (SyncStatus::OutOfSync, outcome_line(&plan.revision, outcome)),
+    };
+    let moved = if sync == SyncStatus::Synced { BTreeSet::new() } else { drifted(plan) };
+    store.set_drift(key, &moved, now).await?;
+    let seen = Observation {
+        target: plan.target.clone(),
+        revision: Some(plan.revision.clone()),
+        sync,
+        health: condition.health,
+        why,
+        since: now,
+        observed: now,
+    };
+    store.set_observation(key, &seen).await
+}
+
+/// Says in one line how a run ended that was not applied.
+fn outcome_line(revision: &Revision, outcome: &Outcome) -> String {
+    let commit = revision.short();
+    match outcome {
+        Outcome::Blocked { fault } => Wait::Blocked {
+            revision: revision.clone(),
+            why: fault.error.message.clone(),
+            retries: fault.error.blame != trueup_engine::Blame::Manifest,
+        }
+        .to_string(),
+        Outcome::RolledBack { fault } => format!("{commit} was rolled back: {}", fault.error.message),
+        Outcome::RollbackFailed { fault, left } => {
+            let stuck = left.first().map_or("", |fault| fault.error.message.as_str());
+            format!("{commit} failed ({}), and so did the way back: {stuck}", fault.error.message)
+        }
+        Outcome::Kept { fault } => format!("{commit} failed and was kept: {}", fault.error.message),
+        Outcome::Refused { why } => why.clone(),
+        Outcome::Applied | Outcome::Cancelled | Outcome::Interrupted | Outcome::Superseded => {
+            format!("{commit}: {}", outcome.word())
+        }
+    }
+}
+
+/// Names every resource that somebody else changed.
+fn drifted(plan: &Plan) -> BTreeSet<ResourceId> {
+    let moved = |change: &&Change| {
+        change.cause == Cause::Drift || change.fields.iter().any(|field| field.cause == Cause::Drift)
+    };
+    plan.changes.iter().chain(&plan.reported).filter(moved).map(|change| change.resource.clone()).collect()
+}
+
+/// Writes down that an environment could not be compared, and why.
+async fn failed<S: Store>(store: &S, key: &EnvKey, failure: &Failure) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let before = store.observations().await?.remove(key);
+    let (target, revision) = before.map_or_else(Default::default, |seen| (seen.target, seen.revision));
+    let seen = Observation {
+        target,
+        revision,
+        sync: SyncStatus::Unknown,
+        health: Health::Unknown,
+        why: failure.one_line(),
+        since: now,
+        observed: now,
+    };
+    store.set_observation(key, &seen).await
+}
+
+/// Says of every known environment of a source that the source cannot be read.
+pub(crate) async fn unreadable<S: Store>(store: &S, source: &SourceName, failure: &Failure) {
+    let keys = match store.observations().await {
+        Ok(seen) => seen.into_keys().filter(|key| key.source == *source).collect::<Vec<_>>(),
+        Err(_) => return,
+    };
+    for key in keys {
+        if let Err(error) = failed(store, &key, failure).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the status of {key} cannot be written"
+            );
+        }
+    }
+}
+
+/// Says of every known environment of a source that is no longer in Git that it is orphaned.
+pub(crate) async fn vanished<S: Store>(
+    store: &S,
+    source: &SourceName,
+    catalogue: &Catalogue,
+) -> Result<(), StoreError> {
+    let declared: BTreeSet<_> = catalogue.environments().collect();
+    for (key, seen) in store.observations().await? {
+        if key.source != *source || declared.contains(&key.environment) {
+            continue;
+        }
+        let why = format!(
+            "orphaned: it is no longer in Git, and what runs keeps running; `trueup env destroy {}` removes it",
+            key.environment
+        );
+        let orphaned = Observation { sync: SyncStatus::Unknown, why, ..seen };
+        store.set_observation(&key, &orphaned).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! The product: from a commit to a plan, and from a plan to what runs, or back to where it was.
+//!
+//! ```text
+//! propose    commit ─ resolved ─ secrets opened ─ live ─ desired ─ plan        (holds no writer)
+//! reconcile  recover ─ propose ─ waits | in sync | run ─ applied
+//!                                                   └─ failed ─ rolled back, held
+//! ```
+//!
+//! The preview is [`propose`]; the run is [`propose`] and [`run`]. Nothing else computes what would change,
+//! and neither knows what asked for it.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use trueup_engine::{
+    EnvKey, Execute, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms, Trigger,
+    Wanted, hold,
+    record::{Hold, HoldKind, NewRun},
+    recover, run,
+};
+use trueup_plan::{Applied, Desired, Input, Ownership, Plan, Wait};
+use trueup_schema::{Catalogue, Materials, Snapshot, manifest::SyncMode};
+use trueup_secrets::Identities;
+
+use crate::{
+    failure::{Failure, Kind},
+    material,
+};
+
+/// One environment of one commit, whose state is wanted.
+pub(crate) struct Request<'a> {
+    /// Which environment.
+    pub(crate) key: &'a EnvKey,
+    /// The commit.
+    pub(crate) snapshot: &'a Snapshot,
+    /// The commit's manifests.
+    pub(crate) catalogue: &'a Catalogue,
+    /// What a person has said about it.
+    pub(crate) approval: Approval,
+}
+
+/// What a person has said about a request. A daemon's own request has none of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Approval {
+    /// The plan may run although `sync.mode` is `manual`.
+    pub(crate) run: bool,
+    /// More may be deleted than `sync.maxDeletes`.
+    pub(crate) deletes: bool,
+    /// Only the plan of this digest may run, or of a digest that begins so.
+    pub(crate) plan: Option<String>,
+    /// A person goes back to this revision, and the environment is held there.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Everything up to the plan.
+pub(crate) struct Proposal {
+    pub(crate) plan: Plan,
+    pub(crate) desired: Desired,
+    /// Without its materials.
+    pub(crate) wanted: Wanted,
+    /// The bytes behind the digests of the plan.
+    pub(crate) materials: Arc<Materials>,
+    pub(crate) identity: Identity,
+}
+
+/// How a reconciliation ended.
+pub(crate) enum Conclusion {
+    /// Everything is as declared.
+    InSync,
+    /// Nothing moves, and this is why.
+    Waits(Wait),
+    /// The plan was run, and this is how it ended.
+    Ran { run: RunId, outcome: Outcome, took: Duration },
+}
+
+/// What both need beside the request.
+pub(crate) struct Bench<'a, S, T> {
+    pub(crate) store: &'a S,
+    pub(crate) target: &'a T,
+    pub(crate) keys: &'a Identities,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Everything up to the plan. It holds no writer, so a preview cannot change anything.
+pub(crate) async fn propose<S: Store, T: Observe>(
+    store: &S,
+    keys: &Identities,
+    target: &T,
+    request: &Request<'_>,
+) -> Result<Proposal, Failure> {
+    let key = request.key;
+    let resolved = request.catalogue.resolve(&key.environment)?;
+    let identity = store.identity(key).await?.unwrap_or_else(|| unborn(store, key));
+    let jobs_done = store.jobs_done(key).await?;
+    let mut wanted = material::open(store.digest_key(), keys, request.snapshot, resolved, jobs_done)?;
+    let live = target.observe(&identity, &wanted).await?;
+    let desired = target.compile(&identity, &wanted, &live)?;
+    let applied = store.applied(key).await?;
+    let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
+    let plan = trueup_plan::plan(&Input {
+        desired: &desired,
+        live: &live,
+        applied: applied.as_ref(),
+        identity: Ownership { store: store.id(), env_uid: &identity.uid },
+        texts: &texts,
+        budget_confirmed: request.approval.deletes,
+    });
+    let materials = Arc::new(std::mem::take(&mut wanted.materials));
+    Ok(Proposal { plan, desired, wanted, materials, identity })
+}
+
+/// Brings the environment to its revision, or back to where it was.
+///
+/// The caller holds the lease of the environment.
+pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
+    bench: &Bench<'_, S, T>,
+    request: &Request<'_>,
+    lease: &S::Lease,
+    trigger: Trigger,
+) -> Result<(Conclusion, Proposal), Failure> {
+    let identity = bench.store.establish(request.key).await?;
+    settle(bench, &identity).await?;
+    let proposal = propose(bench.store, bench.keys, bench.target, request).await?;
+    if let Some(wait) = waits(bench.store, request, &proposal).await? {
+        return Ok((Conclusion::Waits(wait), proposal));
+    }
+    if proposal.plan.is_empty() && request.approval.hold.is_none() {
+        return Ok((Conclusion::InSync, proposal));
+    }
+    apply(bench, request, lease, trigger, proposal).await
+}
+
+/// Ends what a dead process left unfinished, before anything new is planned.
+pub(crate) async fn settle<S: Store, T: Observe + Execute>(
+    bench: &Bench<'_, S, T>,
+    identity: &Identity,
+) -> Result<(), Failure> {
+    let key = identity.key();
+    if bench.store.unfinished(&key).await?.is_empty() {
+        return Ok(());
+    }
+    let materials = Arc::new(material::of_last_applied(bench.store, bench.keys, &key).await);
+    let context = bench.context(identity.clone(), RunId(0), materials);
+    for ended in recover(bench.store, bench.target, &context, Limits::default()).await? {
+        tracing::info!(run = %ended.run.id, environment = %key, outcome = ended.outcome.word(), "recovered");
+    }
+    Ok(())
+}
+
+/// Says why nothing may move, if something says so.
+async fn waits<S: Store>(
+    store: &S,
+    request: &Request<'_>,
+    proposal: &Proposal,
+) -> Result<Option<Wait>, Failure> {
+    let plan = &proposal.plan;
+    if let Some(suspended) = store.suspended(request.key).await? {
+        let reason = suspended.reason.unwrap_or_default();
+        return Ok(Some(Wait::Suspended { by: suspended.who, reason }));
+    }
+    if plan.is_empty() && request.approval.hold.is_none() {
+        return Ok(Wait::for_drift(&plan.reported));
+    }
+    if let Some(refusal) = plan.refusals.first() {
+        return Ok(Some(Wait::Refused(refusal.clone())));
+    }
+    let holds = store.holds(request.key).await?;
+    if request.approval.hold.is_none()
+        && let Some(hold) = hold::waiting(&holds, &plan.desired_digest)
+    {
+        return Ok(Some(held(hold)));
+    }
+    if let Some(wanted) = &request.approval.plan
+        && !plan.digest.0.starts_with(wanted.as_str())
+    {
+        return Err(stale(plan, wanted));
+    }
+    if proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual && !request.approval.run {
+        return Ok(Some(Wait::ManualMode { plan: plan.digest.short().to_owned() }));
+    }
+    Ok(None)
+}
+
+fn held(hold: &Hold) -> Wait {
+    let (revision, why) = (hold.revision.clone(), hold.why.clone());
+    match &hold.kind {
+        HoldKind::Automatic { blocked: true, .. } => Wait::Blocked { revision, why, retries: false },
+        HoldKind::Automatic { .. } => Wait::Held { revision, why, by: None },
+        HoldKind::Person { who, reason } => {
+            Wait::Held { revision, why: reason.clone(), by: Some(who.clone()) }
+        }
+    }
+}
+
+fn stale(plan: &Plan, wanted: &str) -> Failure {
+    let short = wanted.get(..8).unwrap_or(wanted);
+    Failure::new(
+        Kind::Refused,
+        format!("plan {short} is stale: what would be done now is plan {}", plan.digest.short()),
+    )
+    .hint(format!("something moved since it was made; look again with `trueup plan {}`", plan.environment))
+}
+
+/// Runs the plan of a proposal as one transaction.
+async fn apply<S: Store, T: Observe + Execute>(
+    bench: &Bench<'_, S, T>,
+    request: &Request<'_>,
+    lease: &S::Lease,
+    trigger: Trigger,
+    proposal: Proposal,
+) -> Result<(Conclusion, Proposal), Failure> {
+    let started = Instant::now();
+    let sync = &proposal.wanted.resolved.spec.sync;
+    let applied = Applied {
+        revision: proposal.plan.revision.clone(),
+        desired: proposal.desired.clone(),
+        at: Timestamp::now(),
+        drift_since: BTreeMap::new(),
+    };
+    let terms = Terms {
+        applied: Some(applied),
+        kept: material::kept(request.snapshot, &proposal)?,
+        hold: request.approval.hold.clone(),
+        rollback: sync.rollback,
+        timeout: sync.timeout.0,
+        limits: Limits::default(),
+        undo_materials: Arc::new(material::of_last_applied(bench.store, bench.keys, request.key).await),
+        supersede: CancellationToken::new(),
+        inherited: Vec::new(),
+    };
+    let begun = NewRun { env: request.key.clone(), trigger, plan: proposal.plan.clone() };
+    let id = bench.store.begin(lease, &begun).await?;
+    let context = bench.context(proposal.identity.clone(), id, Arc::clone(&proposal.materials));
+    tracing::info!(run = %id, environment = %request.key, revision = %proposal.plan.revision, plan = proposal.plan.digest.short(), "run begins");
+    let outcome = match run(bench.store, bench.target, &proposal.plan, &context, &terms).await {
+        Ok(_) => Outcome::Applied,
+        Err(failed) => failed.outcome,
+    };
+    let took = started.elapsed();
+    tracing::info!(run = %id, environment = %request.key, outcome = outcome.word(), seconds = took.as_secs_f64(), why = outcome.fault().map(tracing::field::display), "run ends");
+    Ok((Conclusion::Ran { run: id, outcome, took }, proposal))
+}
+
+impl<S, T> Bench<'_, S, T> {
+    fn context(&self, identity: Identity, run: RunId, materials: Arc<Materials>) -> RunContext {
+        RunContext {
+            identity,
+            run,
+            materials,
+            cancel: self.cancel.clone(),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+}
+
+/// Who an environment would be that was never applied. Its uid is given with its first apply.
+fn unborn<S: Store>(store: &S, key: &EnvKey) -> Identity {
+    Identity {
+        store: store.id().to_owned(),
+        source: key.source.clone(),
+        environment: key.environment.clone(),
+        uid: "0".repeat(16),
+    }
+}

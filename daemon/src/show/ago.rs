@@ -1,0 +1,28 @@
+//! How long ago, as a person says it.
+
+use jiff::Timestamp;
+
+/// Returns `now`, `40 s`, `2 min`, `3 h` or `5 d`.
+pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - then.as_second();
+    match seconds {
+        i64::MIN..=0 => "now".into(),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_said_in_the_unit_that_fits() {
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        let before = |seconds| ago(Timestamp::from_second(1_000_000_000 - seconds).unwrap(), now);
+        assert_eq!([before(-5), before(40), before(150)], ["now", "40 s", "2 min"]);
+        assert_eq!([before(3 * 3_600), before(5 * 86_400)], ["3 h", "5 d"]);
+    }
+}

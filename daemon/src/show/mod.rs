@@ -1,0 +1,84 @@
+//! What people see: text without colour needed, or JSON with the same facts and stable names.
+
+mod ago;
+mod history;
+mod outcome;
+mod run_log;
+mod status;
+mod table;
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+pub(crate) use ago::ago;
+pub(crate) use history::{history, history_json};
+pub(crate) use outcome::{conclusion, conclusion_json};
+pub(crate) use run_log::{run_log, run_log_json};
+pub(crate) use status::{Row, status, status_json};
+
+use crate::{
+    args::{Color, Global, Output},
+    failure::{Failure, Kind},
+};
+
+/// Where data goes: standard output, in the form that was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    pub(crate) output: Output,
+    pub(crate) color: bool,
+}
+
+impl Screen {
+    pub(crate) fn new(global: &Global) -> Self {
+        let color = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        Self { output: global.output, color }
+    }
+
+    /// Returns how plans are drawn.
+    pub(crate) fn style(self) -> trueup_plan::render::Style {
+        let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| std::env::var(name).ok());
+        let ascii =
+            std::io::stdout().is_terminal() && !utf8.is_some_and(|name| name.to_lowercase().contains("utf"));
+        trueup_plan::render::Style { color: self.color, ascii, ..trueup_plan::render::Style::default() }
+    }
+
+    /// Prints a text and a line's end.
+    pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        let written = out.write_all(text.as_bytes()).and_then(|()| {
+            if text.is_empty() || text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+        });
+        match written.and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| Failure::of(Kind::User, &error)),
+        }
+    }
+
+    /// Prints a value as JSON, with its API version first.
+    pub(crate) fn json<T: Serialize>(self, value: &T) -> Result<(), Failure> {
+        let text =
+            serde_json::to_string_pretty(value).map_err(|error| Failure::of(Kind::Internal, &error))?;
+        self.print(&text)
+    }
+
+    /// Prints one of two forms: text for people, or a value as JSON.
+    pub(crate) fn either<T: Serialize>(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> T,
+    ) -> Result<(), Failure> {
+        match self.output {
+            Output::Text => self.print(&text()),
+            Output::Json => self.json(&json()),
+            Output::Yaml | Output::Markdown => {
+                Err(Failure::new(Kind::User, "this command prints `text` or `json`")
+                    .hint("use `-o text` or `-o json`"))
+            }
+        }
+    }
+}

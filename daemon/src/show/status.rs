@@ -1,0 +1,163 @@
+//! One line an environment, worst first.
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+use trueup_engine::{
+    EnvKey, Holder,
+    record::{Health, Hold, HoldKind, Observation, Suspended, SyncStatus},
+};
+use trueup_schema::Revision;
+
+use super::{ago, table::table};
+
+/// What is known of one environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) key: EnvKey,
+    pub(crate) seen: Option<Observation>,
+    pub(crate) applied: Option<Revision>,
+    /// Newest first; one that the newest commit does not meet is left out of what is shown.
+    pub(crate) holds: Vec<Hold>,
+    pub(crate) suspended: Option<Suspended>,
+    /// Who runs it at this moment.
+    pub(crate) holder: Option<Holder>,
+}
+
+/// The word of the SYNC column; the order is from worst to best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+enum Sync {
+    Held,
+    Blocked,
+    OutOfSync,
+    Unknown,
+    Progressing,
+    Suspended,
+    Synced,
+}
+
+impl Row {
+    /// The hold that matters now: a person's, or that of the desired state that was compared last.
+    fn hold(&self) -> Option<&Hold> {
+        let compared = self.seen.as_ref().and_then(|seen| seen.revision.as_ref());
+        let synced = self.seen.as_ref().is_some_and(|seen| seen.sync == SyncStatus::Synced);
+        self.holds.iter().find(|hold| match hold.kind {
+            HoldKind::Person { .. } => true,
+            HoldKind::Automatic { .. } => !synced && compared.is_some(),
+        })
+    }
+
+    fn sync(&self) -> Sync {
+        if self.holder.is_some() {
+            return Sync::Progressing;
+        }
+        if self.suspended.is_some() {
+            return Sync::Suspended;
+        }
+        match (self.hold(), self.seen.as_ref().map(|seen| seen.sync)) {
+            (Some(Hold { kind: HoldKind::Automatic { blocked: true, .. }, .. }), _) => Sync::Blocked,
+            (Some(_), _) => Sync::Held,
+            (None, Some(SyncStatus::Synced)) => Sync::Synced,
+            (None, Some(SyncStatus::OutOfSync)) => Sync::OutOfSync,
+            (None, Some(SyncStatus::Unknown) | None) => Sync::Unknown,
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.seen.as_ref().map_or(Health::Unknown, |seen| seen.health)
+    }
+
+    /// The one line that says why, never empty where something is wrong.
+    fn why(&self, now: Timestamp) -> String {
+        if let Some(holder) = &self.holder {
+            return format!("{} since {}", holder.what, ago(holder.since, now));
+        }
+        if let Some(suspended) = &self.suspended {
+            let reason = suspended.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
+            return format!("suspended by {}{reason}", suspended.who);
+        }
+        if let Some(hold) = self.hold() {
+            return held(hold);
+        }
+        match &self.seen {
+            Some(seen) if !seen.why.is_empty() => seen.why.clone(),
+            Some(seen) => match ago(seen.observed, now).as_str() {
+                "now" => "observed now".into(),
+                ago => format!("observed {ago} ago"),
+            },
+            None => "not observed yet".into(),
+        }
+    }
+
+    /// The commit that runs: the one that was compared and found equal, else the one that was applied.
+    fn revision(&self) -> Option<&Revision> {
+        let synced = self.seen.as_ref().filter(|seen| seen.sync == SyncStatus::Synced);
+        synced.and_then(|seen| seen.revision.as_ref()).or(self.applied.as_ref())
+    }
+
+    fn since(&self) -> Option<Timestamp> {
+        let hold = self.hold().map(|hold| hold.since);
+        hold.or_else(|| self.seen.as_ref().map(|seen| seen.since))
+    }
+}
+
+/// Says why an environment is held, in one line.
+fn held(hold: &Hold) -> String {
+    let commit = hold.revision.short();
+    match &hold.kind {
+        HoldKind::Automatic { blocked: true, .. } => format!("{commit} was not started: {}", hold.why),
+        HoldKind::Automatic { .. } => format!("{commit} was rolled back: {}", hold.why),
+        HoldKind::Person { who, reason } => format!("held by {who}: {reason}"),
+    }
+}
+
+/// Returns the table, worst first.
+pub(crate) fn status(rows: &mut [Row], now: Timestamp) -> String {
+    if rows.is_empty() {
+        return "no environment is known yet: run `trueup apply ENV` in a checkout, or name a source in the \
+                daemon's configuration"
+            .into();
+    }
+    rows.sort_by_key(|row| (row.sync(), row.key.clone()));
+    let lines: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            [
+                row.key.environment.to_string(),
+                row.seen.as_ref().map_or_else(|| "-".into(), |seen| seen.target.clone()),
+                format!("{:?}", row.sync()),
+                format!("{:?}", row.health()),
+                row.revision().map_or_else(|| "-".into(), |revision| revision.short().to_owned()),
+                row.since().map_or_else(|| "-".into(), |since| ago(since, now)),
+                row.why(now),
+            ]
+        })
+        .collect();
+    table(["ENVIRONMENT", "TARGET", "SYNC", "HEALTH", "REVISION", "SINCE", "WHY"], &lines)
+}
+
+/// Returns the same facts for programs.
+pub(crate) fn status_json(rows: &mut [Row], now: Timestamp) -> Value {
+    rows.sort_by_key(|row| (row.sync(), row.key.clone()));
+    let environments: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "source": row.key.source,
+                "name": row.key.environment,
+                "target": row.seen.as_ref().map(|seen| &seen.target),
+                "sync": row.sync(),
+                "health": row.health(),
+                "revision": row.revision(),
+                "compared": row.seen.as_ref().and_then(|seen| seen.revision.as_ref()),
+                "since": row.since(),
+                "observed": row.seen.as_ref().map(|seen| seen.observed),
+                "why": row.why(now),
+                "hold": row.hold(),
+                "suspended": row.suspended,
+                "holder": row.holder,
+            })
+        })
+        .collect();
+    json!({ "apiVersion": "trueup.dev/v1", "environments": environments })
+}

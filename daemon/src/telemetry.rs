@@ -1,0 +1,28 @@
+//! Logs: text or JSON lines on standard error, one span a run.
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+use crate::config::{Log, LogFormat};
+
+/// Starts logging. `TRUEUP_LOG` overrides the configured level (`debug`, `trueup=trace,info`).
+pub(crate) fn start(log: &Log) {
+    let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.as_str()));
+    let registry = tracing_subscriber::registry().with(filter);
+    match log.format {
+        LogFormat::Text => registry
+            .with(fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false))
+            .init(),
+        LogFormat::Json => registry
+            .with(
+                fmt::layer().json().flatten_event(true).with_current_span(true).with_writer(std::io::stderr),
+            )
+            .init(),
+    }
+}
+
+/// Starts logging of a command, which shows its answer itself: warnings only, unless `TRUEUP_LOG` says so.
+pub(crate) fn start_quiet() {
+    let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).without_time();
+    tracing_subscriber::registry().with(filter).with(layer).init();
+}

@@ -1,0 +1,201 @@
+//! The wiring: from the operator's configuration to sources, targets, keys and the store.
+//!
+//! Git says what, the operator says where: a manifest only names a target, and whether its source may use
+//! that target is decided here.
+
+use std::{path::PathBuf, time::Duration};
+
+use trueup_docker::{Docker, Endpoint, Locality, Settings};
+use trueup_engine::EnvKey;
+use trueup_git::{GitSource, Location, Reference, SourceConfig};
+use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName};
+use trueup_secrets::Identities;
+use trueup_store::Sqlite;
+
+use crate::{
+    args::Global,
+    config::{self, Config},
+    failure::{Failure, Kind},
+};
+
+/// Where the configuration is when nobody says so.
+const DEFAULT_CONFIG: &str = "/etc/trueup/trueup-daemon.yaml";
+
+/// Everything around a reconciliation.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    /// The file that `config` was read from; none when there is none.
+    pub(crate) config_file: Option<PathBuf>,
+    pub(crate) store: Sqlite,
+    pub(crate) keys: Identities,
+}
+
+impl World {
+    /// Reads the configuration and opens the store and the keys.
+    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        let (mut config, config_file) = configuration(global)?;
+        if config_file.is_none() {
+            config.sources.push(checkout(global)?);
+        }
+        config.keys.extend(global.key.iter().cloned());
+        let keys = Identities::load(&config.keys).map_err(|error| crate::command::secret_failure(&error))?;
+        let store = Sqlite::open(&config.state_dir)?;
+        Ok(Self { config, config_file, store, keys })
+    }
+
+    /// Returns the source that has the environment: the one that was asked for, or the only one.
+    pub(crate) fn source(
+        &self,
+        wanted: Option<&SourceName>,
+        env: &EnvironmentName,
+    ) -> Result<&config::Source, Failure> {
+        let follows = |source: &&config::Source| {
+            source.environments.as_ref().is_none_or(|environments| environments.contains(env))
+        };
+        let named = |source: &&config::Source| wanted.is_none_or(|name| *name == source.name);
+        let candidates: Vec<_> = self.config.sources.iter().filter(named).filter(follows).collect();
+        match candidates.as_slice() {
+            [source] => Ok(source),
+            [] => Err(Failure::new(Kind::User, format!("no source has an environment `{env}`"))
+                .hint("name it in the `environments` of a source of the configuration")),
+            several => {
+                let names: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
+                Err(Failure::new(
+                    Kind::User,
+                    format!("several sources may have `{env}`: {}", names.join(", ")),
+                )
+                .hint("choose one with `--source`"))
+            }
+        }
+    }
+
+    /// Opens a source of the configuration.
+    pub(crate) fn git(&self, source: &config::Source) -> Result<GitSource, Failure> {
+        let location: Location = source.url.parse().map_err(|error| git_failure(&error))?;
+        let limits = trueup_git::Limits {
+            files: self.config.limits.files,
+            file_bytes: self.config.limits.file_bytes,
+            fetch_bytes: self.config.limits.fetch_bytes,
+            fetch_time: self.config.limits.fetch_timeout.0,
+            ..trueup_git::Limits::default()
+        };
+        let config = SourceConfig {
+            location,
+            reference: reference(&source.reference),
+            user: Some(source.user.clone()),
+            token_file: source.token_file.clone(),
+            ca_file: source.ca_file.clone(),
+            mirror_dir: self.config.state_dir.join("mirrors").join(source.name.as_str()),
+            limits,
+        };
+        GitSource::open(config).map_err(|error| git_failure(&error))
+    }
+
+    /// Connects to a target that the source may use.
+    pub(crate) fn target(&self, name: &TargetName, source: &SourceName) -> Result<Docker, Failure> {
+        let configured = self.config.targets.get(name);
+        let address = match configured {
+            Some(target) if target.allow.as_ref().is_some_and(|allowed| !allowed.contains(source)) => {
+                return Err(Failure::new(
+                    Kind::Refused,
+                    format!("source `{source}` may not use the target `{name}`"),
+                )
+                .hint(format!("its operator can add `{source}` to `targets.{name}.allow`")));
+            }
+            Some(target) => target.docker.clone(),
+            None if name.as_str() == "local" => {
+                std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
+            }
+            None => {
+                return Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
+                    .hint(format!("its operator can add `targets.{name}` to the configuration")));
+            }
+        };
+        let settings = Settings {
+            runtime_dir: self.config.runtime_dir.clone(),
+            state_dir: self.config.state_dir.clone(),
+            subnet_pool: self.subnet_pool()?,
+            locality: Locality::Auto,
+        };
+        let endpoint: Endpoint = address.parse()?;
+        Ok(Docker::connect(&endpoint, settings)?)
+    }
+
+    fn subnet_pool(&self) -> Result<Vec<Subnet>, Failure> {
+        let pool = self.config.subnet_pool.iter();
+        pool.map(|text| text.parse().map_err(|error| Failure::of(Kind::Config, &error))).collect()
+    }
+
+    /// Returns the key of an environment of a source.
+    pub(crate) fn key(source: &config::Source, env: &EnvironmentName) -> EnvKey {
+        EnvKey { source: source.name.clone(), environment: env.clone() }
+    }
+}
+
+/// Reads the configuration that was named, or the default one where it exists.
+pub(crate) fn configuration(global: &Global) -> Result<(Config, Option<PathBuf>), Failure> {
+    let default = PathBuf::from(DEFAULT_CONFIG);
+    let file = global.config.clone().or_else(|| default.exists().then_some(default));
+    let mut config = match &file {
+        Some(file) => config::read(file)?,
+        None => Config::default(),
+    };
+    if let Some(state_dir) = &global.state_dir {
+        config.state_dir.clone_from(state_dir);
+    }
+    Ok((config, file))
+}
+
+/// The checkout around the current folder, as a source.
+fn checkout(global: &Global) -> Result<config::Source, Failure> {
+    let root = trueup_git::discover(&global.dir).map_err(|error| git_failure(&error))?;
+    let name = match &global.source {
+        Some(name) => name.clone(),
+        None => repository_name(&root)?,
+    };
+    Ok(config::Source {
+        name,
+        url: root.display().to_string(),
+        reference: "HEAD".into(),
+        token_file: None,
+        user: String::new(),
+        ca_file: None,
+        interval: trueup_schema::manifest::Span(Duration::from_secs(30)),
+        environments: None,
+    })
+}
+
+/// Returns the name that a repository gives itself in `trueup.yaml`.
+fn repository_name(root: &std::path::Path) -> Result<SourceName, Failure> {
+    let snapshot =
+        trueup_git::worktree(root, &trueup_git::Limits::default()).map_err(|error| git_failure(&error))?;
+    let catalogue = trueup_schema::load(&snapshot, &trueup_schema::Limits::default())?;
+    catalogue.name().parse().map_err(|error| Failure::of(Kind::Config, &error))
+}
+
+/// Reads a branch name, or a full name such as `refs/tags/v1`.
+fn reference(text: &str) -> Reference {
+    if text == "HEAD" {
+        return Reference::Head;
+    }
+    match text.strip_prefix("refs/tags/") {
+        Some(tag) => Reference::Tag(tag.into()),
+        None => Reference::Branch(text.strip_prefix("refs/heads/").unwrap_or(text).into()),
+    }
+}
+
+pub(crate) fn git_failure(error: &trueup_git::Error) -> Failure {
+    if let Some(report) = error.report() {
+        return report.into();
+    }
+    let kind = match error.kind() {
+        trueup_git::Kind::User => Kind::User,
+        trueup_git::Kind::Config => Kind::Config,
+        trueup_git::Kind::Target => Kind::Target,
+    };
+    let failure = Failure::of(kind, error);
+    match error.help() {
+        Some(help) => failure.hint(help),
+        None => failure,
+    }
+}

@@ -1,0 +1,333 @@
+//! The store, as the engine sees it: each method is one piece of writing or reading.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use tokio_util::sync::CancellationToken;
+use trueup_engine::{
+    EnvKey, Holder, Identity, RunId, Store, StoreError,
+    crash::{CRASH_AT, CrashPoint},
+    record::{
+        Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord, Suspended,
+        Unfinished,
+    },
+    store::RunFilter,
+};
+use trueup_plan::{Applied, Plan, ResourceId};
+use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
+
+use crate::{
+    Lease, applied, environments,
+    folder::{Folder, cannot_open},
+    holds, layout, runs, seen, sql,
+    worker::{Class, Reading, Worker, Writing},
+};
+
+/// A store in one folder. Several processes may have it open at the same time.
+pub struct Sqlite {
+    id: String,
+    key: DigestKey,
+    folder: Folder,
+    path: PathBuf,
+    writer: Worker<Writing>,
+    reader: Worker<Reading>,
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("id", &self.id).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// What the key's digest is taken of, to see that the key is the one of the file.
+const KEY_CHECK: &[u8] = b"trueup store";
+
+const PLAIN: Class = Class { journal: false, urgent: false };
+const JOURNAL: Class = Class { journal: true, urgent: false };
+const WAY_BACK: Class = Class { journal: true, urgent: true };
+
+impl Sqlite {
+    /// Opens the store in `folder`, and makes it where there is none. Blocks for some milliseconds.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let folder = Folder::open(folder)?;
+        let path = folder.database()?;
+        let conn = layout::open(&path)?;
+        let key = key(&conn, &folder, &path)?;
+        let id = id(&conn).map_err(|error| cannot_open(&path, error))?;
+        let cannot = |error: std::io::Error| cannot_open(&path, error);
+        let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
+        let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;
+        Ok(Self { id, key, folder, path, writer, reader })
+    }
+
+    async fn write<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        class: Class,
+        work: impl Fn(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.writer.write((what, &self.path, class), work).await
+    }
+
+    async fn of_env<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        env: &EnvKey,
+        work: impl FnOnce(&Connection, &EnvKey) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let env = env.clone();
+        self.reader.read(what, move |conn| work(conn, &env)).await
+    }
+}
+
+fn crash_point(path: &Path) -> Result<Option<CrashPoint>, StoreError> {
+    let text = std::env::var(CRASH_AT).ok();
+    text.map(|text| text.parse())
+        .transpose()
+        .map_err(|error: trueup_engine::crash::InvalidCrashPoint| cannot_open(path, error))
+}
+
+/// Returns the store's id; a new file gets a random one.
+fn id(conn: &Connection) -> rusqlite::Result<String> {
+    sql::immediate(conn, |conn| {
+        conn.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [random_hex(4)?])?;
+        conn.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0))
+    })
+}
+
+/// Returns the key that the file was written with; a new file takes the one that is there, or a random
+/// one. Another key would make every secret look changed.
+fn key(conn: &Connection, folder: &Folder, path: &Path) -> Result<DigestKey, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = 'key-check'";
+    let known = |conn: &Connection| conn.query_row(sql, [], |row| row.get::<_, String>(0)).optional();
+    let cannot = |error: rusqlite::Error| cannot_open(path, error);
+    let wrong = |detail: &str| StoreError::FindDamaged { path: folder.key_path(), detail: detail.to_owned() };
+    let key = match (folder.key()?, known(conn).map_err(cannot)?) {
+        (Some(key), _) => key,
+        (None, None) => folder.make_key()?,
+        (None, Some(_)) => return Err(wrong("it is missing, and the store was written with it")),
+    };
+    let check = key.digest(KEY_CHECK);
+    let written = sql::immediate(conn, |conn| {
+        conn.execute("INSERT OR IGNORE INTO meta VALUES ('key-check', ?1)", [&check])?;
+        known(conn)
+    });
+    if written.map_err(cannot)?.is_some_and(|known| known != check) {
+        return Err(wrong("the store was written with another key"));
+    }
+    Ok(key)
+}
+
+fn random_hex(bytes: usize) -> rusqlite::Result<String> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    Ok(hex::encode(random))
+}
+
+impl Store for Sqlite {
+    type Lease = Lease;
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn digest_key(&self) -> &DigestKey {
+        &self.key
+    }
+
+    async fn identity(&self, env: &EnvKey) -> Result<Option<Identity>, StoreError> {
+        let id = self.id.clone();
+        self.of_env("an identity", env, move |conn, env| environments::identity(conn, &id, env)).await
+    }
+
+    async fn establish(&self, env: &EnvKey) -> Result<Identity, StoreError> {
+        let (id, env) = (self.id.clone(), env.clone());
+        let work = move |conn: &Connection| environments::establish(conn, &id, &env, &random_hex(8)?);
+        self.write("an identity", PLAIN, work).await
+    }
+
+    async fn adopt(
+        &self,
+        env: &EnvKey,
+        uid: &str,
+        jobs_done: &BTreeSet<String>,
+    ) -> Result<Identity, StoreError> {
+        let (id, env, uid, jobs) = (self.id.clone(), env.clone(), uid.to_owned(), jobs_done.clone());
+        let work = move |conn: &Connection| {
+            applied::done(conn, &env, jobs.iter())?;
+            environments::adopt(conn, &id, &env, &uid)
+        };
+        self.write("an identity", PLAIN, work).await
+    }
+
+    async fn forget(&self, lease: &Lease, env: &EnvKey) -> Result<(), StoreError> {
+        debug_assert_eq!(lease.env(), env, "the lease is that of the environment");
+        let env = env.clone();
+        self.write("an identity", PLAIN, move |conn| environments::forget(conn, &env)).await
+    }
+
+    async fn environments(&self) -> Result<Vec<Identity>, StoreError> {
+        let id = self.id.clone();
+        self.reader.read("the environments", move |conn| environments::all(conn, &id)).await
+    }
+
+    async fn lease(&self, env: &EnvKey, holder: &Holder) -> Result<Lease, StoreError> {
+        Lease::take(&self.folder.leases(), env, holder)
+    }
+
+    async fn lease_wait(
+        &self,
+        env: &EnvKey,
+        holder: &Holder,
+        cancel: &CancellationToken,
+    ) -> Result<Lease, StoreError> {
+        Lease::wait(&self.folder.leases(), env, holder, cancel).await
+    }
+
+    async fn holder(&self, env: &EnvKey) -> Result<Option<Holder>, StoreError> {
+        Ok(Lease::holder(&self.folder.leases(), env))
+    }
+
+    async fn begin(&self, lease: &Lease, run: &NewRun) -> Result<RunId, StoreError> {
+        debug_assert_eq!(lease.env(), &run.env, "the lease is that of the environment");
+        let (run, now) = (run.clone(), Timestamp::now());
+        self.write("the beginning of a run", JOURNAL, move |conn| runs::begin(conn, &run, now)).await
+    }
+
+    async fn append(&self, run: RunId, entry: &Entry) -> Result<(), StoreError> {
+        let class = match entry {
+            // On a full disk nothing more is begun; what was begun is taken back.
+            Entry::Begin { .. } | Entry::Done { .. } => JOURNAL,
+            Entry::RollBack { .. }
+            | Entry::Undone { .. }
+            | Entry::Keep { .. }
+            | Entry::Supersede
+            | Entry::Finished { .. } => WAY_BACK,
+        };
+        let text = serde_json::to_string(entry)
+            .map_err(|error| StoreError::Write { what: "the journal", source: error.into() })?;
+        let now = Timestamp::now();
+        self.write("the journal", class, move |conn| runs::append(conn, run, &text, now)).await
+    }
+
+    async fn commit(&self, run: RunId, commit: &Commit) -> Result<(), StoreError> {
+        let commit = commit.clone();
+        self.write("the commit record", JOURNAL, move |conn| applied::commit(conn, run, &commit)).await
+    }
+
+    async fn end(&self, run: RunId, ended: &Ended) -> Result<(), StoreError> {
+        let (ended, now) = (ended.clone(), Timestamp::now());
+        self.write("the end of a run", WAY_BACK, move |conn| runs::end(conn, run, &ended, now)).await
+    }
+
+    async fn unfinished(&self, env: &EnvKey) -> Result<Vec<Unfinished>, StoreError> {
+        self.of_env("the unfinished runs", env, runs::unfinished).await
+    }
+
+    async fn interrupted(&self) -> Result<Vec<EnvKey>, StoreError> {
+        self.reader.read("the unfinished runs", runs::interrupted).await
+    }
+
+    async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>, StoreError> {
+        let filter = filter.clone();
+        self.reader.read("the runs", move |conn| runs::list(conn, &filter)).await
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<(RunRecord, Vec<Logged>)>, StoreError> {
+        self.reader.read("a run", move |conn| runs::one(conn, run)).await
+    }
+
+    async fn plan(&self, run: RunId) -> Result<Option<Plan>, StoreError> {
+        self.reader.read("a plan", move |conn| runs::plan(conn, run)).await
+    }
+
+    async fn applied(&self, env: &EnvKey) -> Result<Option<Applied>, StoreError> {
+        self.of_env("what is applied", env, applied::last).await
+    }
+
+    async fn kept(&self, env: &EnvKey) -> Result<Vec<KeptRevision>, StoreError> {
+        self.of_env("the kept revisions", env, applied::kept).await
+    }
+
+    async fn inputs(&self, run: RunId) -> Result<Option<MemoryFiles>, StoreError> {
+        self.reader.read("the files of a revision", move |conn| applied::inputs(conn, run)).await
+    }
+
+    async fn plain(&self, digest: &ContentDigest) -> Result<Option<Vec<u8>>, StoreError> {
+        let digest = digest.clone();
+        self.reader.read("a file", move |conn| applied::plain(conn, &digest)).await
+    }
+
+    async fn jobs_done(&self, env: &EnvKey) -> Result<BTreeSet<String>, StoreError> {
+        self.of_env("the finished jobs", env, applied::jobs_done).await
+    }
+
+    async fn holds(&self, env: &EnvKey) -> Result<Vec<Hold>, StoreError> {
+        self.of_env("the holds", env, holds::all).await
+    }
+
+    async fn add_hold(&self, env: &EnvKey, hold: &Hold, audit: &Audit) -> Result<(), StoreError> {
+        let (env, hold, audit) = (env.clone(), hold.clone(), audit.clone());
+        let work =
+            move |conn: &Connection| holds::add(conn, &env, &hold).and_then(|()| seen::audit(conn, &audit));
+        self.write("a hold", PLAIN, work).await
+    }
+
+    async fn release(&self, env: &EnvKey, audit: &Audit) -> Result<Vec<Hold>, StoreError> {
+        let (env, audit) = (env.clone(), audit.clone());
+        let work =
+            move |conn: &Connection| seen::audit(conn, &audit).and_then(|()| holds::release(conn, &env));
+        self.write("a hold", PLAIN, work).await
+    }
+
+    async fn suspended(&self, env: &EnvKey) -> Result<Option<Suspended>, StoreError> {
+        self.of_env("a suspension", env, holds::suspended).await
+    }
+
+    async fn set_suspended(
+        &self,
+        env: &EnvKey,
+        suspended: Option<&Suspended>,
+        audit: &Audit,
+    ) -> Result<(), StoreError> {
+        let (env, suspended, audit) = (env.clone(), suspended.cloned(), audit.clone());
+        let work = move |conn: &Connection| {
+            holds::suspend(conn, &env, suspended.as_ref())?;
+            seen::audit(conn, &audit)
+        };
+        self.write("a suspension", PLAIN, work).await
+    }
+
+    async fn set_drift(
+        &self,
+        env: &EnvKey,
+        drifted: &BTreeSet<ResourceId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (env, drifted) = (env.clone(), drifted.clone());
+        self.write("the drift", PLAIN, move |conn| seen::set_drift(conn, &env, &drifted, now)).await
+    }
+
+    async fn observations(&self) -> Result<BTreeMap<EnvKey, Observation>, StoreError> {
+        self.reader.read("the observations", seen::observations).await
+    }
+
+    async fn set_observation(&self, env: &EnvKey, seen: &Observation) -> Result<(), StoreError> {
+        let (env, seen) = (env.clone(), seen.clone());
+        self.write("an observation", PLAIN, move |conn| seen::observe(conn, &env, &seen)).await
+    }
+
+    async fn audit(&self, line: &Audit) -> Result<(), StoreError> {
+        let line = line.clone();
+        self.write("the audit trail", PLAIN, move |conn| seen::audit(conn, &line)).await
+    }
+
+    async fn audits(&self, env: Option<&EnvKey>, limit: u32) -> Result<Vec<Audit>, StoreError> {
+        let env = env.cloned();
+        self.reader.read("the audit trail", move |conn| seen::audits(conn, env.as_ref(), limit)).await
+    }
+}

@@ -1,0 +1,42 @@
+//! The tests of the whole: the shipped binary against real engines, a real registry and real Git.
+//!
+//! What the rig could not start is counted as ignored and named; with `CI=true` it is a failure.
+
+mod architecture;
+mod crash;
+mod lab;
+mod outage;
+mod proxy;
+mod random;
+mod rig;
+mod secrecy;
+mod transaction;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let rig = rig::Rig::find();
+    let mut trials = architecture::trials();
+    for engine in rig.engines() {
+        trials.extend(transaction::trials(&engine));
+        trials.extend(crash::trials(&engine));
+        trials.extend(secrecy::trials(&engine));
+    }
+    for (part, reason) in rig.missing() {
+        trials.push(missing(part, reason));
+    }
+    let together = libtest_mimic::run(&arguments, trials);
+    let alone: Vec<_> = rig.engines().iter().flat_map(outage::trials).collect();
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments };
+    let alone = libtest_mimic::run(&one_by_one, alone);
+    together.exit_if_failed();
+    alone.exit();
+}
+
+/// A part of the rig that is not there: ignored on a person's machine, a failure in CI.
+fn missing(part: &str, reason: &str) -> Trial {
+    let reason = reason.to_owned();
+    let in_ci = std::env::var_os("CI").is_some();
+    Trial::test(format!("rig has {part} ({reason})"), move || Err(reason.into())).with_ignored_flag(!in_ci)
+}

@@ -1,0 +1,49 @@
+//! The engine dies in the middle of a run. These tests have an engine to themselves.
+
+use std::{fs, process::Command, time::Duration};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{
+    crash::{Scenario, converges, prepared, write_five},
+    lab::text_of,
+    random::Random,
+    rig::Engine,
+};
+
+/// How often the engine is killed in one test.
+const KILLS: usize = 3;
+
+pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
+    let engine = engine.clone();
+    vec![Trial::test(format!("{}::outage::the_engine_is_killed_during_an_update", engine.name), move || {
+        engine_killed_during_update(&engine)
+    })]
+}
+
+/// Kills the engine, and starts it again.
+fn kill_and_restart(engine: &Engine) -> Result<(), Failed> {
+    let pid = fs::read_to_string(&engine.pid_file)?;
+    text_of(Command::new("kill").args(["-9", pid.trim()]))?;
+    text_of(Command::new("sh").args(["-c", &engine.restart]))?;
+    Ok(())
+}
+
+fn engine_killed_during_update(engine: &Engine) -> Result<(), Failed> {
+    let mut random = Random::printed(&format!("{} engine killed", engine.name));
+    let lab = prepared(engine, Scenario::Update)?;
+    // The update takes about three seconds; the moments are spread over it.
+    let moments = random.sample((1..=30).map(|n| Duration::from_millis(100 * n)).collect(), KILLS);
+    for (n, moment) in moments.into_iter().enumerate() {
+        write_five(&lab, n + 1, false)?;
+        lab.commit(&format!("generation {}", n + 1))?;
+        let daemon = lab.daemon()?;
+        // Not a wait for something to be true: the moment of the kill is what is tried.
+        std::thread::sleep(moment);
+        kill_and_restart(engine)?;
+        daemon.stop()?;
+        converges(&lab, Scenario::Update)
+            .map_err(|error| format!("killed after {moment:?}: {}", error.message().unwrap_or("?")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The real parts that `tests/rig/rig.sh up` started, read from the file that it wrote.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+
+/// Everything that the rig has.
+pub(crate) struct Rig {
+    values: BTreeMap<String, String>,
+}
+
+/// One Docker Engine of the rig.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    /// `engine20` or `engine29`.
+    pub(crate) name: &'static str,
+    /// The socket, as `unix:///…`.
+    pub(crate) docker: String,
+    /// The network namespace that it lives in; none for the host's.
+    pub(crate) netns: Option<String>,
+    /// A private registry that it can reach.
+    pub(crate) registry: Option<Registry>,
+    /// Where it keeps what it knows: its data directory.
+    pub(crate) data: Vec<PathBuf>,
+    /// The command that starts it again after it was killed.
+    pub(crate) restart: String,
+    /// The file with the number of its process.
+    pub(crate) pid_file: PathBuf,
+}
+
+/// A registry that wants a password.
+#[derive(Debug, Clone)]
+pub(crate) struct Registry {
+    /// `127.0.0.1:port`.
+    pub(crate) host: String,
+    /// The user.
+    pub(crate) user: String,
+    /// The right password.
+    pub(crate) password: String,
+}
+
+const ENGINES: [&str; 2] = ["engine20", "engine29"];
+
+impl Rig {
+    /// Reads what `rig.sh up` wrote; empty when it did not run.
+    pub(crate) fn find() -> Arc<Self> {
+        let dir = std::env::var("TRUEUP_RIG_DIR").unwrap_or_else(|_| "/run/trueup-rig".into());
+        let text = fs::read_to_string(PathBuf::from(dir).join("env")).unwrap_or_default();
+        let unquote = |value: &str| value.trim().trim_matches(['"', '\'']).to_owned();
+        let values = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.to_owned(), unquote(v)))
+            .collect();
+        Arc::new(Self { values })
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.values.get(&format!("TRUEUP_RIG_{key}")).cloned()
+    }
+
+    /// Returns the engines that run.
+    pub(crate) fn engines(&self) -> Vec<Engine> {
+        ENGINES.into_iter().filter_map(|name| self.engine(name)).collect()
+    }
+
+    fn engine(&self, name: &'static str) -> Option<Engine> {
+        let upper = name.to_uppercase();
+        let docker = self.value(&upper)?;
+        let netns = self.value(&format!("{upper}_NETNS"));
+        let registry = self.registry(&name.replace("engine", "REGISTRY"));
+        let root = std::env::var("TRUEUP_RIG_DATA").unwrap_or_else(|_| "/var/lib/trueup-rig".into());
+        let data = vec![PathBuf::from(root).join(name)];
+        let restart = self.value(&format!("{upper}_RESTART"))?;
+        let pid_file = self.value(&format!("{upper}_PIDFILE"))?.into();
+        Some(Engine { name, docker, netns, registry, data, restart, pid_file })
+    }
+
+    fn registry(&self, key: &str) -> Option<Registry> {
+        let password = fs::read_to_string(self.value("REGISTRY_PASSWORD_FILE")?).ok()?;
+        Some(Registry {
+            host: self.value(key)?,
+            user: self.value("REGISTRY_USER")?,
+            password: password.trim().to_owned(),
+        })
+    }
+
+    /// Returns the parts that could not be started, with the reason.
+    pub(crate) fn missing(&self) -> Vec<(&str, &str)> {
+        if self.values.is_empty() {
+            return vec![("started", "run tests/run.sh, or tests/rig/rig.sh up before cargo test")];
+        }
+        self.values
+            .iter()
+            .filter_map(|(key, reason)| Some((key.strip_prefix("TRUEUP_RIG_MISSING_")?, reason.as_str())))
+            .collect()
+    }
+}

@@ -1,0 +1,179 @@
+//! No byte of a secret is where it does not belong: outputs, logs, the store, the plan, the engine's disk.
+//!
+//! What is looked for is the value itself, its base64 and its hexadecimal form, whole or any eight bytes of
+//! them. A control is planted first, so that a scanner that finds nothing ever is noticed.
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{lab::Lab, rig::Engine};
+
+/// The length of the shortest piece that counts as found.
+const PIECE: usize = 8;
+
+pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
+    let engine = engine.clone();
+    vec![Trial::test(format!("{}::secrecy::no_byte_of_a_secret_is_left_anywhere", engine.name), move || {
+        no_byte_is_left_anywhere(&engine)
+    })]
+}
+
+/// Finds pieces of one secret in bytes.
+struct Scanner(HashSet<[u8; PIECE]>);
+
+impl Scanner {
+    fn of(secret: &str) -> Self {
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let upper = hex.to_uppercase();
+        // base64 of the same bytes differs by where they begin in a group of three.
+        let shifted = (0..3).map(|shift| base64(&[&vec![b'.'; shift], secret.as_bytes()].concat()));
+        // The first and last groups hold bits of what stands around the value.
+        let shifted = shifted.map(|text| text[4..text.len() - 4].to_owned());
+        let mut pieces = HashSet::new();
+        for form in [secret.to_owned(), hex, upper].into_iter().chain(shifted) {
+            pieces.extend(
+                form.as_bytes()
+                    .windows(PIECE)
+                    .map(|piece| <[u8; PIECE]>::try_from(piece).expect("eight bytes")),
+            );
+        }
+        Self(pieces)
+    }
+
+    fn finds(&self, bytes: &[u8]) -> bool {
+        bytes.windows(PIECE).any(|window| {
+            let piece: &[u8; PIECE] = window.try_into().expect("a window of eight bytes");
+            self.0.contains(piece)
+        })
+    }
+
+    /// Returns the files under `folder` that hold a piece. Other file systems are not entered.
+    fn find_in(&self, folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Failed> {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() && !is_mounted(&path) {
+                self.find_in(&path, found)?;
+            } else if kind.is_file() {
+                // A file may be gone by now: an engine rotates its own.
+                let bytes = fs::read(&path).unwrap_or_default();
+                if self.finds(&bytes) {
+                    found.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether something else is mounted there, such as a container's root: its layers are seen below.
+fn is_mounted(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    path.parent().is_some_and(|parent| device(parent) != device(path))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for n in 0..=group.len() {
+            text.push(char::from(LETTERS[(bits >> (18 - 6 * n) & 63) as usize]));
+        }
+    }
+    text
+}
+
+/// Random letters and digits.
+fn random_secret() -> Result<String, Failed> {
+    let mut bytes = [0_u8; 40];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes
+        .iter()
+        .map(|byte| {
+            char::from(b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"[usize::from(byte % 56)])
+        })
+        .collect())
+}
+
+fn world(lab: &Lab, secret: &str) -> Result<(), Failed> {
+    lab.write("files/app.conf", "password = ${secrets.password}\n")?;
+    lab.component(
+        "app",
+        "  image: trueup-test/busybox:1\n  zone: data\n  command: [sh, -c, \"test -s /run/secrets/password && test -s /etc/app.conf && exec sleep 1000\"]\n  \
+         stopSignal: SIGKILL\n  secrets:\n    - {name: password, from: \"secrets/app.age#password\", file: /run/secrets/password}\n  \
+         files:\n    - {from: files/app.conf, to: /etc/app.conf, template: true, mode: \"0400\"}\n  \
+         health: {exec: [grep, -q, password, /etc/app.conf], startup: 5s}\n",
+    )?;
+    lab.environment("  zones:\n    data: {}\n  components: [app]\n")?;
+    lab.secret("secrets/app.age", &format!("password: {secret}\n"))
+}
+
+fn no_byte_is_left_anywhere(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    let (first, second) = (random_secret()?, random_secret()?);
+    let mut outputs = String::new();
+    world(&lab, &first)?;
+    lab.commit("a secret")?;
+    let daemon = lab.daemon_with(&[("TRUEUP_LOG", "trace")])?;
+    lab.wait_for("the first apply", |status| status["sync"] == "Synced" && status["health"] == "Healthy")?;
+    world(&lab, &second)?;
+    for arguments in [&["plan"][..], &["plan", "-o", "json"], &["diff"], &["plan", "-o", "markdown"]] {
+        let mut all = arguments.to_vec();
+        all.insert(1, &lab.env);
+        outputs += &lab.exits(0, &all)?;
+    }
+    let commit = lab.commit("another secret")?;
+    outputs += &lab.exits(0, &["plan", &lab.env, "--out", "plan.json"])?;
+    lab.wait_for("the second apply", |status| {
+        status["sync"] == "Synced" && status["revision"]["commit"] == commit.as_str()
+    })?;
+    // A failing start shows the end of its log, which a component may well write a secret into.
+    lab.component(
+        "app",
+        "  image: trueup-test/busybox:1\n  zone: data\n  command: [sh, -c, \"cat /run/secrets/password; exit 3\"]\n  \
+         secrets:\n    - {name: password, from: \"secrets/app.age#password\", file: /run/secrets/password}\n",
+    )?;
+    lab.commit("tells its secret")?;
+    lab.wait_for("the rollback", |status| status["sync"] == "Held")?;
+    for arguments in [&["status", "-o", "json"][..], &["history", "-o", "json"], &["logs", "3", "-o", "json"]]
+    {
+        outputs += &lab.exits(0, arguments)?;
+    }
+    outputs += &lab.daemon_log();
+    outputs += &serde_json::to_string(&lab.picture()?)?;
+    daemon.stop()?;
+
+    for (which, secret) in [("first", first), ("second", second)] {
+        let scanner = Scanner::of(&secret);
+        let control = lab.path("control");
+        fs::write(&control, format!("x{}", base64(secret.as_bytes())))?;
+        let mut found = Vec::new();
+        // The repository's Git objects are compressed and encrypted; its files are encrypted.
+        scanner.find_in(&lab.path(""), &mut found)?;
+        if found != [control.clone()] {
+            return Err(format!("the {which} secret, or not even the control, in {found:?}").into());
+        }
+        fs::remove_file(control)?;
+        if scanner.finds(outputs.as_bytes()) {
+            return Err(format!("the {which} secret is in an output:\n{outputs}").into());
+        }
+        let mut found = Vec::new();
+        for folder in &engine.data {
+            scanner.find_in(folder, &mut found)?;
+        }
+        // A container that prints its secret has it in the engine's log of it: that is its own doing.
+        found.retain(|path| !path.to_string_lossy().ends_with("-json.log"));
+        if !found.is_empty() {
+            return Err(format!("the {which} secret is on the engine's disk: {found:?}").into());
+        }
+    }
+    Ok(())
+}
