@@ -1,5 +1,8 @@
 //! A whole repository, as the daemon and the command line use it.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+#![expect(clippy::disallowed_methods, reason = "the cases are files; the crate itself reads none")]
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -84,7 +87,7 @@ fn layers_and_values_come_together() {
     assert_eq!(web.spec.image.as_deref(), Some("registry.example.org/base/web:1.2"));
     assert_eq!(web.spec.env["DATABASE"], "postgresql://db:5432/app");
     assert_eq!(web.spec.env["CACHE_MB"], "128");
-    let zones: Vec<&str> = web.zones.iter().map(|zone| zone.as_str()).collect();
+    let zones: Vec<&str> = web.zones.iter().map(trueup_schema::ZoneName::as_str).collect();
     assert_eq!(zones, ["control", "data"]);
     assert_eq!(web.endpoints[0].url, "postgresql://db:5432");
     let db = &resolved.components["db"];
@@ -175,9 +178,8 @@ fn no_error_shows_a_part_of_a_secret() {
     for expression in wrong {
         let tree = with(&[("files/web/app.conf", &format!("x = {expression}\n"))]);
         let resolved = resolve(tree.clone());
-        let report = match resolved.deliver(&*snapshot(tree).files, &opened(), &key()) {
-            Err(report) => report,
-            Ok(_) => panic!("{expression} is accepted"),
+        let Err(report) = resolved.deliver(&*snapshot(tree).files, &opened(), &key()) else {
+            panic!("{expression} is accepted")
         };
         let printed = format!("{report} {report:?} {}", serde_json::to_string(&report).unwrap());
         for start in 0..PASSWORD.len() - 4 {
@@ -279,7 +281,7 @@ fn a_value_is_explained_through_its_layers() {
     }
     match explain(&catalogue, &demo, "bd.image") {
         Err(ExplainError::UnknownPath { help, .. }) => {
-            assert!(help.starts_with("did you mean `db`?"), "{help}")
+            assert!(help.starts_with("did you mean `db`?"), "{help}");
         }
         _ => panic!("it does not exist"),
     }
