@@ -67,7 +67,9 @@ impl Docker {
     ) -> Result<(), TargetError> {
         let live = live_networks(run, found);
         let mut wanted: BTreeMap<String, EndpointSpec> = wanted.networks.clone();
-        wanted.values_mut().for_each(|endpoint| endpoint.standby = None);
+        for endpoint in wanted.values_mut() {
+            endpoint.standby = None;
+        }
         for (key, endpoint) in &live {
             if wanted.get(key) != Some(endpoint) {
                 self.leave(&engine_network(&run.identity, key), id_of(found)).await?;

@@ -121,23 +121,20 @@ fn ports(component: &ResolvedComponent) -> BTreeMap<String, PortSpec> {
 
 fn resources(component: &ResolvedComponent, engine: &Engine) -> ResourcesSpec {
     let limits = &component.spec.resources;
-    let swap = limits.memory.map(|memory| match engine.swap_limit {
-        true => memory.to_string(),
-        false => "-1".to_owned(),
-    });
+    let swap = |memory: Bytes| if engine.swap_limit { memory.to_string() } else { "-1".to_owned() };
+    let swap = limits.memory.map(swap);
     ResourcesSpec { cpu: limits.cpu, memory: limits.memory, swap, pids: limits.pids }
 }
 
 /// Returns the engine's name of the restart policy.
 fn restart(component: &ResolvedComponent) -> &'static str {
-    let long = component.spec.workload.is_long_running();
+    if matches!(component.spec.workload, Workload::Job | Workload::Cron) {
+        return "no";
+    }
     match component.spec.restart {
-        _ if matches!(component.spec.workload, Workload::Job | Workload::Cron) => "no",
         Some(Restart::No) => "no",
         Some(Restart::OnFailure) => "on-failure",
-        Some(Restart::UnlessStopped) => "unless-stopped",
-        None if long => "unless-stopped",
-        None => "no",
+        Some(Restart::UnlessStopped) | None => "unless-stopped",
     }
 }
 

@@ -111,7 +111,7 @@ impl Docker {
 
     /// Puts the digest of what is really there into `files`; returns whether one was another. A file that
     /// is missing is no difference: the container still has it, or gets it before it starts.
-    pub(crate) async fn read_back(
+    pub(crate) fn read_back(
         &self,
         identity: &Identity,
         component: &ComponentName,

@@ -60,7 +60,9 @@ impl Docker {
             add(format!("network {}", network.name.as_deref().unwrap_or_default()), network.labels.as_ref());
         }
         let mut found: Vec<Adoptable> = found.into_values().collect();
-        found.iter_mut().for_each(|adoptable| adoptable.things.sort());
+        for adoptable in &mut found {
+            adoptable.things.sort();
+        }
         Ok(found)
     }
 

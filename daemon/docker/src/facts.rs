@@ -28,6 +28,7 @@ impl Facts {
 /// What an engine is and can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an answer of the engine about itself")]
 pub(crate) struct Engine {
     /// Its version, such as `20.10.24`.
     pub(crate) version: String,

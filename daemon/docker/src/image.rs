@@ -149,11 +149,7 @@ impl Docker {
             };
             match item {
                 None => break,
-                Some(Ok(info)) => {
-                    if let Some(text) = layers.add(info) {
-                        run.progress.tell(resource, &text);
-                    }
-                }
+                Some(Ok(info)) => layers.add(info).iter().for_each(|text| run.progress.tell(resource, text)),
                 Some(Err(error)) => return Err(pull_failure(pull, &error)),
             }
         }

@@ -271,14 +271,13 @@ fn log(host: &HostConfig, reading: &Reading<'_>) -> Option<LogSpec> {
     let options: BTreeMap<String, String> =
         config.config.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     match reading.hint.map(|hint| &hint.log) {
-        Some(None) if driver == reading.engine.log_driver => None,
+        None | Some(None) if driver == reading.engine.log_driver => None,
         Some(Some(wanted))
             if wanted.driver == driver
                 && wanted.options.iter().all(|(key, value)| options.get(key) == Some(value)) =>
         {
             Some(wanted.clone())
         }
-        None if driver == reading.engine.log_driver => None,
         _ => Some(LogSpec { driver, options }),
     }
 }
@@ -338,7 +337,10 @@ pub(crate) fn state(found: &ContainerInspectResponse) -> State {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use bollard::models::NetworkInspect;
+
     use super::*;
+    use crate::spec::to_spec;
 
     /// A container that says nothing.
     pub(crate) fn plain_spec() -> ContainerSpec {
@@ -347,5 +349,96 @@ pub(crate) mod tests {
         let reading =
             Reading { engine: &engine, image: None, hint: None, zones: &BTreeMap::new(), key: &key };
         container(&ContainerInspectResponse::default(), &reading)
+    }
+
+    /// What Engine 20.10 and Engine 29 said about the same container, its image and its network.
+    const CAPTURES: [(&str, &str, &str); 2] = [
+        (
+            include_str!("../tests/inspects/container-20.json"),
+            include_str!("../tests/inspects/image-20.json"),
+            include_str!("../tests/inspects/network-20.json"),
+        ),
+        (
+            include_str!("../tests/inspects/container-29.json"),
+            include_str!("../tests/inspects/image-29.json"),
+            include_str!("../tests/inspects/network-29.json"),
+        ),
+    ];
+
+    fn read(found: &str, image: &str) -> ContainerSpec {
+        let found: ContainerInspectResponse = serde_json::from_str(found).unwrap();
+        let image: ImageInspect = serde_json::from_str(image).unwrap();
+        let engine = Engine { log_driver: "json-file".into(), ..Engine::default() };
+        let zones = BTreeMap::from([("dkc-data".to_owned(), "data".to_owned())]);
+        let key = DigestKey::new([0; 32]);
+        let reading = Reading { engine: &engine, image: Some(&image), hint: None, zones: &zones, key: &key };
+        container(&found, &reading)
+    }
+
+    #[test]
+    fn both_engines_read_back_as_the_same() {
+        let [old, new] = CAPTURES.map(|(found, image, _)| {
+            let mut spec = read(found, image);
+            spec.image.id.clear();
+            to_spec(&spec)
+        });
+        assert_eq!(old, new);
+    }
+
+    #[test]
+    fn every_field_is_read_as_a_person_writes_it() {
+        for (found, image, _) in CAPTURES {
+            let spec = read(found, image);
+            assert_eq!(spec.command.as_deref(), Some(&["/bin/httpd".to_owned()][..]));
+            assert_eq!(spec.args.as_deref(), Some(&["-f", "-p", "80"].map(str::to_owned)[..]));
+            assert!(!spec.env.contains_key("PATH"), "the image brings it");
+            assert!(
+                spec.env.values().all(|value| matches!(value, EnvValue::Secret(_))),
+                "nobody declares it"
+            );
+            let endpoint = &spec.networks["data"];
+            assert_eq!(endpoint.address.as_deref(), Some("10.219.7.9"));
+            assert_eq!(endpoint.aliases, ["web", "web.dkc.internal"]);
+            assert_eq!(spec.ports["80/tcp"].publish, "127.0.0.1:18999");
+            let resources = &spec.resources;
+            assert_eq!(resources.memory.unwrap().to_string(), "64Mi");
+            assert_eq!(resources.swap.as_deref(), Some("64Mi"));
+            assert_eq!((resources.cpu.unwrap().to_string().as_str(), resources.pids), ("500m", Some(50)));
+            assert_eq!(spec.restart, "unless-stopped");
+            assert_eq!(spec.stop_signal.as_deref(), Some("SIGINT"));
+            assert_eq!(spec.stop_grace.to_string(), "2s");
+            assert_eq!(
+                (spec.cap_add.join(","), spec.cap_drop.join(",")),
+                ("NET_ADMIN".into(), "MKNOD".into())
+            );
+            assert_eq!(spec.ulimits["nofile"], "1000:2000");
+            assert_eq!(spec.volumes["/data"], "dkc-web-data");
+            assert_eq!(spec.tmpfs["/tmp"], "size=1m");
+            assert_eq!(spec.shm_size.to_string(), "32Mi");
+            assert_eq!(spec.labels, BTreeMap::from([("team".to_owned(), "a.b".to_owned())]));
+            assert!(spec.read_only && spec.init);
+        }
+    }
+
+    #[test]
+    fn a_network_is_read_with_its_halves() {
+        for (_, _, found) in CAPTURES {
+            let found: NetworkInspect = serde_json::from_str(found).unwrap();
+            let listed: Network = serde_json::from_value(serde_json::to_value(found).unwrap()).unwrap();
+            let spec = network(&listed);
+            assert_eq!((spec.subnet.as_str(), spec.dynamic.as_str()), ("10.219.7.0/24", "10.219.7.128/25"));
+            assert_eq!(spec.driver, "bridge");
+        }
+    }
+
+    #[test]
+    fn an_odd_answer_is_no_panic() {
+        let odd = r#"{"Config": {"Env": ["NOVALUE", ""], "StopTimeout": -1, "Labels": {"dev.trueup.files": "x"}},
+            "HostConfig": {"Memory": -5, "NanoCpus": -1, "PidsLimit": 99999999999, "ShmSize": -1,
+            "RestartPolicy": {}, "Ulimits": [{}], "Mounts": [{}], "PortBindings": {"80/tcp": null}},
+            "NetworkSettings": {"Networks": {"x": {}}}, "State": {"StartedAt": "never"}}"#;
+        let spec = read(odd, "{}");
+        assert!(spec.files.is_empty() && spec.volumes.is_empty());
+        assert!(!state(&serde_json::from_str(odd).unwrap()).running);
     }
 }

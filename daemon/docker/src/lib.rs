@@ -67,7 +67,7 @@ pub use spec::{
 use facts::Engine;
 
 /// How long one answer of the engine may take to begin.
-const ANSWER: Duration = Duration::from_secs(120);
+const ANSWER: Duration = Duration::from_mins(2);
 
 /// What the operator says about an engine.
 #[derive(Debug, Clone)]

@@ -65,8 +65,8 @@ pub(crate) fn owned(identity: &Identity) -> HashMap<String, Vec<String>> {
 
 /// Returns the name of a listed container, without the slash.
 pub(crate) fn summary_name(summary: &ContainerSummary) -> &str {
-    let names = summary.names.iter().flatten().map(|name| name.trim_start_matches('/'));
-    names.filter(|name| !name.contains('/')).next().unwrap_or_default()
+    let mut names = summary.names.iter().flatten().map(|name| name.trim_start_matches('/'));
+    names.find(|name| !name.contains('/')).unwrap_or_default()
 }
 
 /// Returns the name of an inspected container, without the slash.
@@ -91,7 +91,7 @@ impl Docker {
         let hints = self.hints(identity, wanted, &facts, &live);
         add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);
         self.add_standbys(identity, wanted, facts, &mut live);
-        self.add_changed_files(identity, wanted, &mut live).await;
+        self.add_changed_files(identity, wanted, &mut live);
         live.foreign.sort();
         live.foreign.dedup();
         Ok(live)
@@ -218,40 +218,30 @@ impl Docker {
         if components.is_empty() {
             return;
         }
-        let mut added = Vec::new();
-        {
-            let scene = Scene { identity, wanted, live, facts, settings: self.settings() };
-            let mut ignored = crate::problems::Problems::default();
-            let networks = network_specs(&scene, &mut ignored);
-            let addresses = Addresses::plan(&scene, &networks, &mut ignored);
-            for component in components {
-                for resource in container_ids(component) {
-                    for zone in &component.zones {
-                        let standby = addresses.endpoint(zone, &resource, Vec::new()).standby;
-                        added.push((resource.clone(), zone.to_string(), standby));
-                    }
-                }
-            }
-        }
-        for (resource, zone, standby) in added {
+        let scene = Scene { identity, wanted, live, facts, settings: self.settings() };
+        let mut ignored = crate::problems::Problems::default();
+        let networks = network_specs(&scene, &mut ignored);
+        let addresses = Addresses::plan(&scene, &networks, &mut ignored);
+        let ids = components.iter().flat_map(|component| container_ids(component));
+        for resource in ids.collect::<Vec<_>>() {
             let Some(observed) = live.resources.get_mut(&resource) else { continue };
             let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
-            if let Some(endpoint) = spec.networks.get_mut(&zone) {
-                endpoint.standby = standby;
+            for (zone, endpoint) in &mut spec.networks {
+                endpoint.standby = addresses.standby(zone, &resource);
             }
             observed.spec = to_spec(&spec);
         }
     }
 
     /// Puts the digest of what is really there in place of a delivered file's own, where they differ.
-    async fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
+    fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
         if !self.is_local() {
             return;
         }
         for (id, observed) in &mut live.resources {
             let Some(component) = &id.component else { continue };
             let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
-            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key).await {
+            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key) {
                 observed.spec = to_spec(&spec);
             }
         }

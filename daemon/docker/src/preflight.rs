@@ -7,7 +7,7 @@ use std::{
 
 use bollard::models::{ContainerSummary, Network, PortSummaryTypeEnum};
 use trueup_engine::{Blame, Identity, RunContext, TargetError};
-use trueup_plan::{Act, Aside, Kind, Plan, ResourceId, Spec};
+use trueup_plan::{Act, Kind, Plan, ResourceId, Spec};
 use trueup_schema::manifest::Publish;
 
 use crate::{
@@ -27,24 +27,17 @@ struct Intents<'a> {
 
 impl<'a> Intents<'a> {
     fn of(plan: &'a Plan) -> Self {
-        let mut intents = Self { created: Vec::new(), leaving: BTreeSet::new() };
-        let mut leave = |old: &'a Aside| intents.leaving.insert(&old.handle);
-        for step in &plan.steps {
-            match &step.act {
-                Act::Create { spec, replaces } => {
-                    intents.created.push((&step.resource, spec));
-                    if let Some(old) = replaces {
-                        leave(old);
-                    }
-                }
-                // What is retired stays until the commit, but its ports are free once it is stopped.
-                Act::Retire { old } if step.resource.kind != Kind::Network => {
-                    leave(old);
-                }
-                _ => {}
-            }
-        }
-        intents
+        let created = plan.steps.iter().filter_map(|step| match &step.act {
+            Act::Create { spec, .. } => Some((&step.resource, spec)),
+            _ => None,
+        });
+        let leaving = plan.steps.iter().filter_map(|step| match &step.act {
+            Act::Create { replaces, .. } => replaces.as_ref(),
+            // What is retired stays until the commit, but its ports are free once it is stopped.
+            Act::Retire { old } if step.resource.kind != Kind::Network => Some(old),
+            _ => None,
+        });
+        Self { created: created.collect(), leaving: leaving.map(|old| old.handle.as_str()).collect() }
     }
 
     fn specs<T: serde::de::DeserializeOwned>(
@@ -150,30 +143,28 @@ fn names(identity: &Identity, intents: &Intents<'_>, containers: &[ContainerSumm
 }
 
 fn ports(intents: &Intents<'_>, containers: &[ContainerSummary], same: Option<bool>) -> Vec<String> {
-    let staying: Vec<&ContainerSummary> = containers
-        .iter()
-        .filter(|container| !container.id.as_deref().is_some_and(|id| intents.leaving.contains(id)))
-        .collect();
-    let leaving: Vec<&ContainerSummary> = containers
-        .iter()
-        .filter(|container| container.id.as_deref().is_some_and(|id| intents.leaving.contains(id)))
-        .collect();
+    let leaves = |container: &&ContainerSummary| {
+        container.id.as_deref().is_some_and(|id| intents.leaving.contains(id))
+    };
+    let (leaving, staying): (Vec<_>, Vec<_>) = containers.iter().partition(leaves);
+    let holder = |publish: Publish, udp: bool| {
+        let container = staying.iter().find(|container| holds(container, publish, udp));
+        let is_freed = || leaving.iter().any(|container| holds(container, publish, udp));
+        match container {
+            Some(container) => Some(format!("by container `{}`", summary_name(container))),
+            None if same != Some(true) || is_freed() || is_free(publish, udp) => None,
+            None => Some("by a process of the host".to_owned()),
+        }
+    };
     let mut found = Vec::new();
     for (resource, spec) in intents.specs::<ContainerSpec>(is_container) {
         for port in spec.ports.values() {
             let udp = port.port.ends_with("/udp");
-            for publish in port.publish.split(',').filter_map(|text| text.parse::<Publish>().ok()) {
-                let holder = staying.iter().find(|container| holds(container, publish, udp));
-                let ours = leaving.iter().any(|container| holds(container, publish, udp));
-                let by = match holder {
-                    Some(container) => format!("by container `{}`", summary_name(container)),
-                    None if same == Some(true) && !ours && !is_free(publish, udp) => {
-                        "by a process of the host".to_owned()
-                    }
-                    None => continue,
-                };
-                found.push(format!("{resource}: port {publish} is already taken {by}"));
-            }
+            let published = port.publish.split(',').filter_map(|text| text.parse::<Publish>().ok());
+            found.extend(published.filter_map(|publish| {
+                let by = holder(publish, udp)?;
+                Some(format!("{resource}: port {publish} is already taken {by}"))
+            }));
         }
     }
     found

@@ -248,13 +248,13 @@ async fn ask(address: Option<Ipv4Addr>, port: u16, path: &str, patience: Duratio
     let broken = |error: std::io::Error| format!("broke off: {error}");
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     let mut answer = Vec::new();
-    let mut part = [0; ANSWER];
+    let mut buffer = [0; ANSWER];
     while !answer.contains(&b'\n') && answer.len() < ANSWER {
-        let length = stream.read(&mut part).await.map_err(broken)?;
+        let length = stream.read(&mut buffer).await.map_err(broken)?;
         if length == 0 {
             break;
         }
-        answer.extend_from_slice(&part[..length]);
+        answer.extend_from_slice(&buffer[..length]);
     }
     match status(&answer) {
         Some(200..=399) => Ok(()),

@@ -1,26 +1,35 @@
 //! Takes lines out of a log that hold a part of a secret, also in another encoding.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use trueup_schema::Materials;
+use trueup_schema::{Materials, Secret};
 
-/// How many bytes in a row give a secret away.
+/// How many bytes in a row give a secret away, as they are and in base64 and hexadecimal.
 const WINDOW: usize = 8;
+const BASE64_WINDOW: usize = 11;
+const HEX_WINDOW: usize = 16;
+
+/// Secrets longer than this are looked for as they are only.
+const LONG: usize = 16 << 10;
 
 /// What stands in place of a line that holds a part of a secret.
 const PLACEHOLDER: &str = "[a line that holds a part of a secret is left out]";
 
-/// Knows the fragments of an environment's secrets. Has no `Debug`: it holds them.
+/// Knows the fragments of an environment's secrets by their hashes, so that it holds no plaintext.
 pub(crate) struct Redactor {
-    fragments: BTreeSet<Vec<u8>>,
-    short: Vec<Vec<u8>>,
+    fragments: BTreeSet<u64>,
+    /// Secrets that are shorter than a window: length and hash.
+    short: BTreeSet<(usize, u64)>,
 }
 
 impl Redactor {
     /// Learns the secrets of an environment.
     pub(crate) fn new(materials: &Materials) -> Self {
-        let mut redactor = Self { fragments: BTreeSet::new(), short: Vec::new() };
+        let mut redactor = Self { fragments: BTreeSet::new(), short: BTreeSet::new() };
         for secret in materials.secrets() {
             redactor.learn(secret.expose());
         }
@@ -30,33 +39,46 @@ impl Redactor {
     fn learn(&mut self, secret: &[u8]) {
         let secret = secret.trim_ascii();
         if (1..WINDOW).contains(&secret.len()) {
-            self.short.push(secret.to_vec());
+            self.short.insert((secret.len(), hash(secret)));
         }
-        self.fragments.extend(secret.windows(WINDOW).map(<[u8]>::to_vec));
-        let hex = hex::encode(secret);
-        for text in [hex.to_uppercase(), hex] {
-            self.fragments.extend(text.as_bytes().windows(2 * WINDOW).map(<[u8]>::to_vec));
+        self.learn_windows(secret, WINDOW);
+        if secret.len() > LONG {
+            return;
         }
+        let hex = Secret::new(hex::encode(secret));
+        self.learn_windows(hex.expose().as_bytes(), HEX_WINDOW);
+        let upper = Secret::new(hex.expose().to_uppercase());
+        self.learn_windows(upper.expose().as_bytes(), HEX_WINDOW);
         // A base64 text depends on where in a group of three bytes it starts.
         for start in 0..3.min(secret.len()) {
-            let text = STANDARD.encode(&secret[start..]);
-            let text = text.trim_end_matches('=').as_bytes();
-            self.fragments.extend(text.windows(WINDOW + 3).map(<[u8]>::to_vec));
+            let text = Secret::new(STANDARD.encode(&secret[start..]));
+            self.learn_windows(text.expose().trim_end_matches('=').as_bytes(), BASE64_WINDOW);
         }
-        let url = url_encoded(secret);
-        self.fragments.extend(url.as_bytes().windows(WINDOW).map(<[u8]>::to_vec));
+        let url = Secret::new(url_encoded(secret));
+        self.learn_windows(url.expose().as_bytes(), WINDOW);
+    }
+
+    fn learn_windows(&mut self, text: &[u8], length: usize) {
+        self.fragments.extend(text.windows(length).map(hash));
     }
 
     /// Returns the line, or what stands in its place.
     pub(crate) fn line(&self, line: &str) -> String {
         let bytes = line.as_bytes();
-        let holds_fragment = [WINDOW, WINDOW + 3, 2 * WINDOW]
+        let holds_fragment = [WINDOW, BASE64_WINDOW, HEX_WINDOW]
             .iter()
-            .any(|length| bytes.windows(*length).any(|window| self.fragments.contains(window)));
-        let holds_short =
-            || self.short.iter().any(|secret| bytes.windows(secret.len()).any(|window| window == secret));
+            .any(|length| bytes.windows(*length).any(|window| self.fragments.contains(&hash(window))));
+        let holds_short = || {
+            self.short.iter().any(|(length, secret)| bytes.windows(*length).any(|part| hash(part) == *secret))
+        };
         if holds_fragment || holds_short() { PLACEHOLDER.to_owned() } else { line.to_owned() }
     }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn url_encoded(bytes: &[u8]) -> String {

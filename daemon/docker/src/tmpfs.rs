@@ -31,8 +31,7 @@ pub(crate) fn ensure_in_memory(folder: &Path) -> Result<(), TargetError> {
 
 fn is_in_memory(folder: &Path) -> Result<bool, TargetError> {
     let found = rustix::fs::statfs(folder).map_err(|error| file_failure("look at", folder, &error.into()))?;
-    let kind = i64::try_from(found.f_type).unwrap_or_default();
-    Ok(kind == TMPFS || kind == RAMFS)
+    Ok(found.f_type == TMPFS || found.f_type == RAMFS)
 }
 
 /// Mounts a tmpfs that is never swapped out; kernels before 6.4 do not know `noswap`.

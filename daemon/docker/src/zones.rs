@@ -99,10 +99,9 @@ impl Addresses {
             for resource in container_ids(component) {
                 let (name, seed) = (claim(&resource), claim(&resource));
                 claims.wanted.push(Claim { name, seed, has: live_address(scene, &resource, zone) });
-                if component.spec.update == Update::StartFirst {
-                    let (name, seed) = (standby_claim(&resource), claim(&resource));
-                    standbys.push(Claim { name, seed, has: None });
-                }
+                let starts_first = component.spec.update == Update::StartFirst;
+                let (name, seed) = (standby_claim(&resource), claim(&resource));
+                standbys.extend(starts_first.then_some(Claim { name, seed, has: None }));
                 members.push((resource, component));
             }
         }
@@ -137,6 +136,14 @@ impl Addresses {
             address: planned.and_then(|planned| text(planned.address)),
             standby: planned.and_then(|planned| text(planned.standby)),
         }
+    }
+}
+
+impl Addresses {
+    /// Returns the second address of a container in a zone.
+    pub(crate) fn standby(&self, zone: &str, resource: &ResourceId) -> Option<String> {
+        let planned = self.0.get(&(zone.to_owned(), resource.clone()))?;
+        planned.standby.map(|address| address.to_string())
     }
 }
 

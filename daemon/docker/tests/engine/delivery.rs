@@ -10,7 +10,10 @@ use trueup_plan::Kind;
 use crate::{
     Test,
     rig::Rig,
-    world::{World, failure, id, in_world, workload},
+    world::{
+        Content::{Hidden, Plain},
+        World, failure, id, in_world, workload,
+    },
 };
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
@@ -38,7 +41,7 @@ fn file(rig: &Rig) -> Result<(), Failed> {
         let script = "test \"$(cat /etc/app/a.conf)\" = a && test \"$(stat -c %a:%u:%g /etc/app/a.conf)\" = 444:7:7 \
             && ! touch /etc/app/a.conf";
         reader(&mut world, script, "12345");
-        world.deliver("web", "/etc/app/a.conf", "a\n", false, 7);
+        world.deliver("web", "/etc/app/a.conf", Plain("a\n"), 7);
         world.up().await
     })
 }
@@ -48,7 +51,7 @@ fn secret(rig: &Rig) -> Result<(), Failed> {
         let script =
             format!("test \"$(cat /run/password)\" = {} && test $(id -u) = 7", "$(cat /run/password)");
         reader(&mut world, &script, "7");
-        world.deliver("web", "/run/password", SECRET, true, 7);
+        world.deliver("web", "/run/password", Hidden(SECRET), 7);
         world.up().await?;
         let runtime = world.folder.path().join("run");
         let kind = Command::new("stat").args(["-f", "-c", "%T"]).arg(&runtime).output()?;
@@ -71,9 +74,9 @@ fn holds(folder: &Path, text: &str) -> bool {
 fn changed_byte(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         world.declare("web", json!({}));
-        world.deliver("web", "/run/password", SECRET, true, 0);
+        world.deliver("web", "/run/password", Hidden(SECRET), 0);
         world.up().await?;
-        world.deliver("web", "/run/password", "correct-horse-battery-staple-4712", true, 0);
+        world.deliver("web", "/run/password", Hidden("correct-horse-battery-staple-4712"), 0);
         let (live, desired) = world.look().await?;
         let (is, wanted) =
             (&live.resources[&workload("web")].spec, &desired.resources[&workload("web")].spec);
@@ -93,7 +96,7 @@ fn changed_byte(rig: &Rig) -> Result<(), Failed> {
 fn tampered(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         world.declare("web", json!({}));
-        world.deliver("web", "/etc/a.conf", "a = 1\n", false, 0);
+        world.deliver("web", "/etc/a.conf", Plain("a = 1\n"), 0);
         world.up().await?;
         let inspect = world.inspect(&world.engine_name("web")).await?;
         let source = inspect["Mounts"][0]["Source"].as_str().unwrap().to_owned();
@@ -168,7 +171,7 @@ fn inside_volume(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         let volumes = json!([{"name": "data", "path": "/data"}]);
         world.declare("web", json!({"workload": "stateful", "volumes": volumes}));
-        world.deliver("web", "/data/a.conf", "a\n", false, 0);
+        world.deliver("web", "/data/a.conf", Plain("a\n"), 0);
         let refused = world.look().await.err().ok_or("it was not refused")?;
         let message = format!("{:?}", refused.message());
         assert!(message.contains("is inside of volume `data`"), "{message}");

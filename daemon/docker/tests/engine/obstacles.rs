@@ -12,7 +12,11 @@ use trueup_plan::{Act, Kind, Plan, PlanDigest, Step, StepKey};
 use crate::{
     Test,
     rig::Rig,
-    world::{Acts, IMAGE, World, failure, id, in_world, workload},
+    world::{
+        Acts,
+        Content::{Hidden, Plain},
+        IMAGE, World, failure, id, in_world, workload,
+    },
 };
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
@@ -35,7 +39,7 @@ fn plan_of(world: &World, acts: Acts) -> Plan {
         resource,
         act,
         after: std::collections::BTreeSet::new(),
-        timeout: std::time::Duration::from_secs(60),
+        timeout: std::time::Duration::from_mins(1),
     });
     Plan {
         environment: world.identity.environment.clone(),
@@ -242,11 +246,11 @@ fn remote(rig: &Rig) -> Result<(), Failed> {
         let script = "test \"$(cat /etc/a.conf)\" = a && test \"$(stat -c %a:%u /etc/a.conf)\" = 444:7";
         let exec = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2s"});
         world.declare("web", json!({"health": exec}));
-        world.deliver("web", "/etc/a.conf", "a\n", false, 7);
+        world.deliver("web", "/etc/a.conf", Plain("a\n"), 7);
         world.up().await?;
         let (live, desired) = world.look().await?;
         assert_eq!(live.resources[&workload("web")].spec, desired.resources[&workload("web")].spec);
-        world.deliver("web", "/run/password", "correct-horse-battery", true, 0);
+        world.deliver("web", "/run/password", Hidden("correct-horse-battery"), 0);
         world.patch("web", json!({"health": {"exec": null, "tcp": {"port": 80}}}));
         let refused = format!("{:?}", world.look().await.err().ok_or("it was not refused")?.message());
         assert!(refused.contains("secret file `/run/password` cannot be delivered"), "{refused}");

@@ -10,7 +10,7 @@ use trueup_plan::{Act, Kind};
 use crate::{
     Test,
     rig::Rig,
-    world::{World, failure, id, in_world, workload},
+    world::{Content::Plain, World, failure, id, in_world, workload},
 };
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
@@ -39,7 +39,7 @@ async fn up_fails(world: &mut World) -> Result<TargetError, Failed> {
 
 fn healthy(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
-        world.deliver("http", "/www/ready", "yes\n", false, 0);
+        world.deliver("http", "/www/ready", Plain("yes\n"), 0);
         world.declare("tcp", json!({"health": {"tcp": {"port": "web"}}}));
         world.declare(
             "http",

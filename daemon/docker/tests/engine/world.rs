@@ -18,14 +18,23 @@ use trueup_docker::{Docker, Settings};
 use trueup_engine::{Execute, Identity, Observe, Progress, RunContext, RunId, TargetError, Wanted};
 use trueup_plan::{Act, Aside, Desired, Kind, Live, ResourceId};
 use trueup_schema::{
-    ComponentName, Content, ContentDigest, DeliveredFile, Deliveries, DigestKey, Materials, Place, Places,
-    Resolved, ResolvedComponent, Revision, Secret, Subnet,
+    ComponentName, ContentDigest, DeliveredFile, Deliveries, DigestKey, Materials, Place, Places, Resolved,
+    ResolvedComponent, Revision, Secret, Subnet,
 };
 
 use crate::rig::Rig;
 
 /// The image of the rig: busybox, in two versions.
 pub(crate) const IMAGE: &str = "trueup-test/busybox:1";
+
+/// What is delivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content {
+    /// Anybody may see it.
+    Plain(&'static str),
+    /// A secret.
+    Hidden(&'static str),
+}
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
@@ -145,9 +154,13 @@ impl World {
         merge(self.components.get_mut(name).unwrap(), patch);
     }
 
-    /// Delivers a file into a component.
-    pub(crate) fn deliver(&mut self, component: &str, path: &str, content: &str, secret: bool, uid: u32) {
-        let digest = self.content(content, secret);
+    /// Delivers a file into a component, owned by `uid`.
+    pub(crate) fn deliver(&mut self, component: &str, path: &str, content: Content, uid: u32) {
+        let (text, secret) = match content {
+            Content::Plain(text) => (text, false),
+            Content::Hidden(text) => (text, true),
+        };
+        let digest = self.content(text, secret);
         let origin = Place { file: "files/x".parse().unwrap(), line: 1, column: 1 };
         let mode = if secret { 0o400 } else { 0o444 };
         let file = DeliveredFile { digest, mode, uid, gid: uid, origin };
@@ -168,9 +181,10 @@ impl World {
     fn materials(&self) -> Materials {
         let mut materials = Materials::default();
         for (secret, bytes) in &self.contents {
-            let content = match secret {
-                true => Content::Secret(Secret::new(bytes.clone())),
-                false => Content::Plain(bytes.clone().into()),
+            let content = if *secret {
+                trueup_schema::Content::Secret(Secret::new(bytes.clone()))
+            } else {
+                trueup_schema::Content::Plain(bytes.clone().into())
             };
             materials.insert(&key(), content);
         }
@@ -332,7 +346,7 @@ impl World {
             bollard::query_parameters::ListContainersOptionsBuilder::new().all(true).filters(&filters);
         let mut containers = Vec::new();
         for container in self.api.list_containers(Some(options.build())).await? {
-            containers.push(picture_of(self.inspect(&container.id.unwrap()).await?));
+            containers.push(picture_of(&self.inspect(&container.id.unwrap()).await?));
         }
         containers.sort_by_key(|container| container["Name"].to_string());
         let mut networks = Vec::new();
@@ -366,7 +380,7 @@ impl World {
 }
 
 /// What must be as it was: id, name, image, configuration, mounts, endpoints and whether it runs.
-fn picture_of(whole: Value) -> Value {
+fn picture_of(whole: &Value) -> Value {
     let networks = whole["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
     let endpoints: BTreeMap<String, Value> = networks
         .into_iter()
@@ -410,21 +424,21 @@ pub(crate) fn same(what: &str, before: &Value, after: &Value) -> Result<(), Fail
         return Ok(());
     }
     let mut lines = Vec::new();
-    differences(String::new(), before, after, &mut lines);
+    differences("", before, after, &mut lines);
     Err(format!("{what}:\n{}", lines.join("\n")).into())
 }
 
-fn differences(path: String, before: &Value, after: &Value, lines: &mut Vec<String>) {
+fn differences(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
     match (before, after) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
-                differences(format!("{path}.{key}"), &before[key], &after[key], lines);
+                differences(&format!("{path}.{key}"), &before[key], &after[key], lines);
             }
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (at, (a, b)) in a.iter().zip(b).enumerate() {
-                differences(format!("{path}[{at}]"), a, b, lines);
+                differences(&format!("{path}[{at}]"), a, b, lines);
             }
         }
         _ if before != after => lines.push(format!("  {path}: {before} -> {after}")),
