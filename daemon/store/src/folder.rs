@@ -36,6 +36,12 @@ impl Folder {
         Ok(folder)
     }
 
+    /// Returns the right to make what is missing, which one process has at a time, until it is dropped.
+    pub(crate) fn alone(&self) -> Result<File, StoreError> {
+        let locked = File::open(&self.0).and_then(|folder| folder.lock().map(|()| folder));
+        locked.map_err(|error| cannot_open(&self.0, error))
+    }
+
     /// Returns the path of the database, and makes sure that nobody else can read it.
     pub(crate) fn database(&self) -> Result<PathBuf, StoreError> {
         let path = self.0.join("store.db");

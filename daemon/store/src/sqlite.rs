@@ -54,10 +54,13 @@ impl Sqlite {
     /// Opens the store in `folder`, and makes it where there is none. Blocks for some milliseconds.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let folder = Folder::open(folder)?;
+        // Two processes that make the same store would each find the half that the other has written.
+        let alone = folder.alone()?;
         let path = folder.database()?;
         let conn = layout::open(&path)?;
         let key = key(&conn, &folder, &path)?;
         let id = id(&conn).map_err(|error| cannot_open(&path, error))?;
+        drop(alone);
         let cannot = |error: std::io::Error| cannot_open(&path, error);
         let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
         let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;

@@ -155,3 +155,14 @@ fn a_crash_point_that_cannot_be_read_is_an_error() {
     let status = command.env(CRASH_AT, "often").stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(101));
 }
+
+#[test]
+fn a_new_store_may_be_opened_by_many_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Sqlite::open(folder.path()).map(|store| store.id().to_owned());
+    let ids: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+        started.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
