@@ -37,8 +37,9 @@ impl Docker {
     /// Returns the environments of that name which the engine has, by uid.
     pub async fn adoptable(&self, environment: &EnvironmentName) -> Result<Vec<Adoptable>, TargetError> {
         let labelled = filter("label", format!("{ENVIRONMENT}={environment}"));
-        let containers = self.list_containers(labelled).await?;
+        let containers = self.list_containers(labelled.clone()).await?;
         let networks = self.list_networks().await?;
+        let volumes = self.volumes_of([labelled]).await?;
         let mut found: BTreeMap<String, Adoptable> = BTreeMap::new();
         let mut add = |name: String, labels: Option<&HashMap<String, String>>| {
             let Some(labels) = labels else { return };
@@ -58,6 +59,9 @@ impl Docker {
         }
         for network in &networks {
             add(format!("network {}", network.name.as_deref().unwrap_or_default()), network.labels.as_ref());
+        }
+        for volume in &volumes {
+            add(format!("volume {}", volume.name), Some(&volume.labels));
         }
         let mut found: Vec<Adoptable> = found.into_values().collect();
         for adoptable in &mut found {

@@ -146,7 +146,14 @@ impl Docker {
     }
 
     pub(crate) async fn list_volumes(&self, identity: &Identity) -> Result<Vec<Volume>, TargetError> {
-        let filters = [owned(identity), filter("name", format!("{}-", identity.environment))];
+        self.volumes_of([owned(identity), filter("name", format!("{}-", identity.environment))]).await
+    }
+
+    /// Returns the volumes that meet one of the filters, by name.
+    pub(crate) async fn volumes_of<const N: usize>(
+        &self,
+        filters: [HashMap<String, Vec<String>>; N],
+    ) -> Result<Vec<Volume>, TargetError> {
         let lists = filters.iter().map(|filters| {
             let options = ListVolumesOptionsBuilder::new().filters(filters).build();
             self.api().list_volumes(Some(options))
@@ -256,7 +263,10 @@ pub(crate) fn is_own(identity: &Identity, labels: Option<&HashMap<String, String
 fn taken(what: String, labels: Option<&HashMap<String, String>>) -> Foreign {
     let why = match labels.and_then(|labels| labels.get(ENVIRONMENT)) {
         Some(environment) => {
-            format!("has a name that is needed, and belongs to environment `{environment}` of another store")
+            format!(
+                "has a name that is needed, and was made for an environment `{environment}` that this store does \
+                 not know"
+            )
         }
         None => "has a name that is needed, and trueup did not create it".to_owned(),
     };
