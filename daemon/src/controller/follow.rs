@@ -26,9 +26,11 @@ pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
             }
             Err(failure) => {
                 tracing::warn!(source = %source.name, "cannot read the source: {failure}");
-                publish::unreadable(&daemon.world.store, &source.name, &failure).await;
-                pause = (pause * 2).min(PATIENCE.1);
-                pause
+                // The source was read when it is the commit that is wrong: the next one is not kept waiting.
+                pause = if failure.is_report { PATIENCE.0 } else { (pause * 2).min(PATIENCE.1) };
+                let wait = if failure.is_report { source.interval.0 } else { pause };
+                follower.unreadable(failure).await;
+                wait
             }
         };
         trigger = tokio::select! {
@@ -60,12 +62,29 @@ impl Follower<'_> {
         if self.commit.as_ref() == Some(&head) {
             return Ok(());
         }
-        let snapshot = git.fetch().await.map_err(|error| git_failure(&error))?;
-        let commit = snapshot.revision.commit.clone();
-        tracing::info!(source = %self.source.name, revision = %snapshot.revision, "new commit");
-        self.queue(snapshot, trigger).await?;
-        self.commit = Some(commit);
-        Ok(())
+        let fetched = git.fetch().await.map_err(|error| git_failure(&error));
+        let read = match fetched {
+            Ok(snapshot) => {
+                tracing::info!(source = %self.source.name, revision = %snapshot.revision, "new commit");
+                self.queue(snapshot, trigger).await
+            }
+            Err(failure) => Err(failure),
+        };
+        // What is wrong with a commit is wrong each time: only another one is looked at again.
+        if read.as_ref().map_or_else(|failure| failure.is_report, |()| true) {
+            self.commit = Some(head);
+        }
+        read
+    }
+
+    /// Writes down why the source cannot be read, until a commit of it was.
+    async fn unreadable(&mut self, failure: Failure) {
+        // Once the source can be read again its commit is told to be the newest, also when it is the same.
+        if !failure.is_report {
+            self.commit = None;
+        }
+        publish::unreadable(&self.daemon.world.store, &self.source.name, &failure).await;
+        self.daemon.checkouts.set_trouble(&self.source.name, failure);
     }
 
     async fn queue(&mut self, snapshot: trueup_schema::Snapshot, trigger: &Trigger) -> Result<(), Failure> {

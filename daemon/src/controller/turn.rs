@@ -35,12 +35,23 @@ async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
     if let Err(failure) = &result {
         tracing::warn!("{failure}");
     }
-    publish::conclusion(&daemon.world.store, key, &result).await;
+    match daemon.checkouts.trouble(&key.source) {
+        // What runs is as a commit says that may be old: that matters more.
+        Some(trouble) if is_in_sync(&result) => {
+            publish::unreadable(&daemon.world.store, &key.source, &trouble).await;
+        }
+        _ => publish::conclusion(&daemon.world.store, key, &result).await,
+    }
     let next = next(&result);
     if next == Next::Rest {
         daemon.timers.set(&daemon.queue, key, interval(&result));
     }
     next
+}
+
+fn is_in_sync(result: &Result<Concluded, Failure>) -> bool {
+    let conclusion = result.as_ref().map(|concluded| &concluded.conclusion);
+    matches!(conclusion, Ok(Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }))
 }
 
 async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Result<Concluded, Failure> {
