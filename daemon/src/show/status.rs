@@ -37,13 +37,15 @@ enum Sync {
 }
 
 impl Row {
-    /// The hold that matters now: a person's, or that of the desired state that was compared last.
+    /// The hold that matters now: a person's, or that of the desired state that was compared last. What
+    /// could not be compared is told by its own reason, not by that of an earlier commit.
     fn hold(&self) -> Option<&Hold> {
-        let compared = self.seen.as_ref().and_then(|seen| seen.revision.as_ref());
-        let synced = self.seen.as_ref().is_some_and(|seen| seen.sync == SyncStatus::Synced);
+        let compared = self.seen.as_ref().is_some_and(|seen| {
+            seen.revision.is_some() && !matches!(seen.sync, SyncStatus::Synced | SyncStatus::Unknown)
+        });
         self.holds.iter().find(|hold| match hold.kind {
             HoldKind::Person { .. } => true,
-            HoldKind::Automatic { .. } => !synced && compared.is_some(),
+            HoldKind::Automatic { .. } => compared,
         })
     }
 
