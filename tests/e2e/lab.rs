@@ -60,6 +60,28 @@ impl Daemon {
     }
 }
 
+/// A command that goes on; it is killed when it is dropped.
+pub(crate) struct Started(Option<Child>);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+impl Started {
+    /// Sends what Ctrl-C sends, and returns the exit code and both outputs.
+    pub(crate) fn interrupt(mut self) -> Result<(Option<i32>, String), Failed> {
+        let child = self.0.take().ok_or("it was started")?;
+        text_of(Command::new("kill").args(["-INT", &child.id().to_string()]))?;
+        let output = child.wait_with_output()?;
+        Ok((output.status.code(), both(&output)))
+    }
+}
+
 impl Lab {
     /// Makes a world on an engine: an age key, an empty repository, and subnets that nobody else uses.
     pub(crate) fn new(engine: &Engine) -> Result<Self, Failed> {
@@ -126,6 +148,7 @@ impl Lab {
             .command()
             .args(["-C", "repo", "secret", "encrypt", &self.env, file])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         child.stdin.take().ok_or("standard input is a pipe")?.write_all(plaintext.as_bytes())?;
@@ -233,6 +256,13 @@ impl Lab {
             .into())
     }
 
+    /// Starts `trueup` and does not wait for its end.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Started, Failed> {
+        let mut command = self.command();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(Started(Some(command.spawn()?)))
+    }
+
     /// Starts the daemon; its log goes to `daemon.log`.
     pub(crate) fn daemon(&self) -> Result<Daemon, Failed> {
         self.daemon_with(&[])
@@ -270,6 +300,27 @@ impl Lab {
         let text = self.succeed(&["status", &self.env, "-o", "json"])?;
         let status: Value = serde_json::from_str(&text)?;
         Ok(status["environments"][0].clone())
+    }
+
+    /// Waits until something is so; fails with the daemon's log.
+    pub(crate) fn wait_until(&self, what: &str, so: impl Fn() -> Result<bool, Failed>) -> Result<(), Failed> {
+        let start = Instant::now();
+        while !so()? {
+            if start.elapsed() > PATIENCE {
+                return Err(format!("waited in vain for {what}\n{}", self.daemon_log()).into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Waits until a container runs that is not in an earlier picture.
+    pub(crate) fn wait_for_new_container(&self, before: &Value) -> Result<(), Failed> {
+        let old = before["containers"].to_string();
+        self.wait_until("a new container", || {
+            let is_new = |c: &Value| !old.contains(c["Id"].as_str().unwrap_or_default());
+            Ok(self.containers()?.values().any(|c| is_new(c) && c["State"]["Running"] == true))
+        })
     }
 
     /// Waits until the environment's status is as wanted; fails with the daemon's log.

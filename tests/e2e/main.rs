@@ -2,14 +2,19 @@
 //!
 //! What the rig could not start is counted as ignored and named; with `CI=true` it is a failure.
 
+mod app;
 mod architecture;
 mod crash;
+mod hostile;
 mod lab;
 mod outage;
+mod people;
 mod proxy;
 mod random;
+mod relay;
 mod rig;
 mod secrecy;
+mod sources;
 mod transaction;
 
 use libtest_mimic::{Arguments, Trial};
@@ -22,6 +27,12 @@ fn main() {
         trials.extend(transaction::trials(&engine));
         trials.extend(crash::trials(&engine));
         trials.extend(secrecy::trials(&engine));
+    }
+    // What follows is the same on every engine: one is enough.
+    if let Some(engine) = rig.engines().first() {
+        trials.extend(hostile::trials(engine));
+        trials.extend(people::trials(engine));
+        trials.extend(rig.git().iter().flat_map(|git| sources::trials(engine, git)));
     }
     for (part, reason) in rig.missing() {
         trials.push(missing(part, reason));

@@ -37,6 +37,35 @@ pub(crate) struct Registry {
     pub(crate) password: String,
 }
 
+/// A Git server that wants a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Git {
+    /// The folder of the bare repositories that it serves.
+    pub(crate) root: PathBuf,
+    /// The folder's address over HTTP, and over HTTPS.
+    pub(crate) url: String,
+    pub(crate) tls_url: String,
+    /// The file with the authority that certified it.
+    pub(crate) ca: String,
+    /// The user.
+    pub(crate) user: String,
+    /// The right token.
+    pub(crate) token: String,
+}
+
+impl Git {
+    /// Returns `127.0.0.1:port` of HTTP.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://").split('/').next().unwrap_or_default()
+    }
+
+    /// Returns the address of a repository, with the login in it.
+    pub(crate) fn push_url(&self, name: &str) -> String {
+        let login = format!("http://{}:{}@", self.user, self.token.trim());
+        format!("{}/{name}.git", self.url.replace("http://", &login))
+    }
+}
+
 const ENGINES: [&str; 2] = ["engine20", "engine29"];
 
 impl Rig {
@@ -80,6 +109,18 @@ impl Rig {
             host: self.value(key)?,
             user: self.value("REGISTRY_USER")?,
             password: password.trim().to_owned(),
+        })
+    }
+
+    /// Returns the Git server.
+    pub(crate) fn git(&self) -> Option<Git> {
+        Some(Git {
+            root: self.value("GIT_ROOT")?.into(),
+            url: self.value("GIT_URL")?,
+            tls_url: self.value("GIT_TLS_URL")?,
+            ca: self.value("GIT_CA")?,
+            user: self.value("GIT_USER")?,
+            token: fs::read_to_string(self.value("GIT_TOKEN_FILE")?).ok()?,
         })
     }
 

@@ -1,0 +1,23 @@
+//! What people do at the command line: they plan, apply, decide, interrupt, and are told what is true.
+
+mod decisions;
+mod estate;
+mod interruptions;
+mod plans;
+
+use libtest_mimic::Trial;
+
+use crate::{app, rig::Engine};
+
+pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
+    let modules = [
+        ("plans", &plans::TESTS[..]),
+        ("decisions", &decisions::TESTS),
+        ("interruptions", &interruptions::TESTS),
+        ("estate", &estate::TESTS),
+    ];
+    modules
+        .into_iter()
+        .flat_map(|(name, tests)| app::trials(engine, &format!("people::{name}"), tests))
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! What belongs to an environment: it is destroyed, adopted, and stands beside others.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+
+use crate::{
+    app::{self, Test, json, says},
+    lab::Lab,
+    rig::Engine,
+};
+
+pub(super) const TESTS: [Test; 3] = [
+    ("destroy_removes_everything_but_the_volumes", destroy_removes_everything),
+    ("a_lost_store_is_replaced_without_a_restart", a_lost_store),
+    ("a_broken_environment_does_not_keep_another_from_being_applied", beside_a_broken_one),
+];
+
+fn destroy_removes_everything(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let destroy = ["env", "destroy", &lab.env, "--reason", "over"];
+    says(&lab.exits(1, &destroy)?, &["--yes"])?;
+    let left = |what: &str| Ok::<_, Failed>(lab.picture()?[what].to_string());
+    lab.exits(0, &[&destroy[..], &["--yes"]].concat())?;
+    assert_eq!(left("containers")?, "{}");
+    assert_eq!(left("networks")?, "[]");
+    says(&left("volumes")?, &["data"])?;
+    says(&lab.exits(1, &["status", &lab.env])?, &["nothing is known"])?;
+
+    // What is in the volume is of an earlier life: nobody takes it without being told.
+    says(&lab.exits(3, &["apply", &lab.env, "--yes"])?, &["data", "env adopt"])?;
+    lab.exits(0, &["env", "adopt", &lab.env, "--reason", "the same again"])?;
+    lab.exits(0, &["apply", &lab.env, "--yes"])?;
+    lab.exits(0, &[&destroy[..], &["--yes", "--volumes"]].concat())?;
+    assert_eq!(left("containers")?, "{}");
+    assert_eq!(left("volumes")?, "[]");
+    Ok(())
+}
+
+fn a_lost_store(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let before = lab.picture()?;
+    fs::remove_dir_all(lab.path("state"))?;
+    let refused = lab.exits(3, &["apply", &lab.env, "--yes"])?;
+    says(&refused, &["env adopt"])?;
+    assert_eq!(lab.picture()?, before);
+    says(&lab.exits(0, &["env", "adopt", &lab.env, "--reason", "the disk died"])?, &["adopted", "app"])?;
+    assert_eq!(lab.picture()?, before, "adopting changes nothing");
+    lab.exits(0, &["apply", &lab.env, "--yes"])?;
+    let (old, new) = (before["containers"].as_object(), lab.containers()?);
+    let ids = |name: &str| (old.and_then(|old| old[name]["id"].as_str()), new[name]["Id"].as_str());
+    for name in new.keys() {
+        assert_eq!(ids(name).0, ids(name).1, "{name} was made again");
+    }
+    app::write(&lab, "second")?;
+    lab.commit("second")?;
+    lab.exits(0, &["apply", &lab.env, "--yes"])?;
+    lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    Ok(())
+}
+
+fn beside_a_broken_one(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write(&lab, "first")?;
+    let good = format!("environments/{}/environment.yaml", lab.env);
+    let text = fs::read_to_string(lab.path("repo").join(&good))?;
+    let no_component = text.replace(&lab.env, "bad-a").replace("[app]", "[app, nobody]");
+    lab.write("environments/bad-a/environment.yaml", &no_component)?;
+    lab.write("environments/bad-b/environment.yaml", "{ not: [yaml\n")?;
+    let commit = lab.commit("three environments")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_until("the good environment", || {
+        let all = json(&lab, &["status"])?;
+        let known = all["environments"].as_array().cloned().unwrap_or_default();
+        let of = |name: &str| known.iter().find(|env| env["name"] == name).cloned().unwrap_or_default();
+        let why = |name: &str| of(name)["why"].as_str().unwrap_or_default().to_owned();
+        Ok(app::in_sync_at(&commit)(&of(&lab.env))
+            && why("bad-a").contains("environments/bad-a/environment.yaml:")
+            && why("bad-b").contains("environments/bad-b/environment.yaml:"))
+    })
+}

@@ -1,0 +1,145 @@
+//! Plans and runs: exit codes, files, digests, and what is printed for people and programs.
+
+use std::fs;
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use crate::{
+    app::{self, Test, json, says},
+    lab::Lab,
+    rig::Engine,
+};
+
+pub(super) const TESTS: [Test; 5] = [
+    ("a_plan_says_with_its_code_whether_something_would_change", a_plan_says_with_its_code),
+    ("exactly_the_agreed_plan_is_run_or_none", exactly_the_agreed_plan),
+    ("a_failed_apply_says_what_happened_and_what_to_do", a_failed_apply_says),
+    ("programs_find_the_same_keys_every_time", programs_find_the_same_keys),
+    ("a_mistake_at_the_command_line_is_told_apart", a_mistake_at_the_command_line),
+];
+
+fn a_plan_says_with_its_code(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write(&lab, "first")?;
+    lab.commit("first")?;
+    lab.exits(2, &["plan", &lab.env, "--detailed-exitcode"])?;
+    assert_eq!(lab.containers()?.len(), 0, "a plan changes nothing");
+    lab.exits(0, &["apply", &lab.env, "--yes"])?;
+    lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    app::write(&lab, "second")?;
+    lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    lab.exits(2, &["-C", "repo", "plan", &lab.env, "--worktree", "--detailed-exitcode"])?;
+    lab.exits(0, &["plan", &lab.env])?;
+    Ok(())
+}
+
+fn exactly_the_agreed_plan(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    app::write(&lab, "second")?;
+    lab.commit("second")?;
+    let digest = |lab: &Lab| {
+        let plan = json(lab, &["plan", &lab.env])?;
+        Ok::<_, Failed>(plan["digest"].as_str().ok_or("a plan has a digest")?.to_owned())
+    };
+    let second = digest(&lab)?;
+    says(&lab.exits(0, &["plan", &lab.env, "--out", "second.json"])?, &[&second[..8]])?;
+    app::write(&lab, "third")?;
+    lab.commit("third")?;
+    let before = lab.picture()?;
+    let stale = lab.exits(3, &["apply", &lab.env, "--yes", "--plan", &second])?;
+    says(&stale, &["stale", &second[..8], "trueup plan"])?;
+    assert_eq!(lab.picture()?, before);
+    // The file names its commit as well, and nothing that it is about has moved.
+    says(&lab.exits(0, &["apply", &lab.env, "--yes", "--plan", "second.json"])?, &["applied"])?;
+    says(&lab.picture()?.to_string(), &["# second"])?;
+
+    lab.exits(0, &["plan", &lab.env, "--out", "third.json"])?;
+    lab.docker(&["stop", &format!("{}-app", lab.env)])?;
+    let before = lab.picture()?;
+    let stale = lab.exits(3, &["apply", &lab.env, "--yes", "--plan", "third.json"])?;
+    says(&stale, &["stale", "trueup plan"])?;
+    assert_eq!(lab.picture()?, before);
+    lab.exits(0, &["apply", &lab.env, "--yes", "--plan", &digest(&lab)?[..8]])?;
+    says(&lab.picture()?.to_string(), &["# third"])?;
+    lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    Ok(())
+}
+
+fn a_failed_apply_says(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let before = lab.picture()?;
+    app::write_broken(&lab)?;
+    let bad = lab.commit("broken")?;
+    let told = lab.exits(4, &["apply", &lab.env, "--yes"])?;
+    says(
+        &told,
+        &[
+            "rolled back",
+            "held",
+            "app",
+            "no luck today",
+            "components/app.yaml:",
+            &bad[..7],
+            "\n  now ",
+            "\n  next ",
+        ],
+    )?;
+    says(&told, &[&format!("trueup env release {}", lab.env)])?;
+    assert_eq!(lab.picture()?, before);
+    let held = lab.exits(3, &["apply", &lab.env, "--yes"])?;
+    says(&held, &["rolled back", &bad[..7], "trueup env release"])?;
+    assert_eq!(lab.picture()?, before);
+    Ok(())
+}
+
+/// Returns the keys of an object, joined.
+fn keys(value: &Value) -> String {
+    let keys = value.as_object().map(|object| object.keys().map(String::as_str).collect::<Vec<_>>());
+    keys.unwrap_or_default().join(" ")
+}
+
+fn programs_find_the_same_keys(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let status = json(&lab, &["status"])?;
+    assert_eq!(keys(&status), "apiVersion environments");
+    assert_eq!(
+        keys(&status["environments"][0]),
+        "compared health hold holder name observed revision since source suspended sync target why"
+    );
+    let history = json(&lab, &["history", &lab.env])?;
+    assert_eq!(keys(&history), "apiVersion runs");
+    assert_eq!(
+        keys(&history["runs"][0]),
+        "desired durations ended env id jobs_run outcome plan revision started summary trigger"
+    );
+    let run = history["runs"][0]["id"].to_string();
+    let log = json(&lab, &["logs", &run])?;
+    assert_eq!(keys(&log), "apiVersion journal run");
+    assert_eq!(keys(&log["run"]), keys(&history["runs"][0]));
+    assert_eq!(keys(&log["journal"][0]), "at entry");
+    let again = json(&lab, &["apply", &lab.env, "--yes"])?;
+    assert_eq!(keys(&again), "apiVersion conclusion environment outcome plan revision run why");
+    assert_eq!(again["conclusion"], "inSync");
+    says(&lab.exits(1, &["logs", "4711"])?, &["there is no run 4711", "help:"])
+}
+
+fn a_mistake_at_the_command_line(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    for arguments in [&["plan"][..], &["no-such-command"], &["rollback", &lab.env], &["status", "--nope"]] {
+        lab.exits(64, arguments)?;
+    }
+    lab.exits(0, &["--help"])?;
+    app::write(&lab, "second")?;
+    lab.commit("second")?;
+    let nobody = lab.exits(1, &["apply", &lab.env])?;
+    says(&nobody, &["no terminal", "--yes"])?;
+    says(&lab.exits(1, &["plan", "nobody"])?, &["nobody"])?;
+    let config = fs::read_to_string(lab.path("trueup-daemon.yaml"))?;
+    let socket = format!("unix://{}", lab.path("none.sock").display());
+    fs::write(lab.path("trueup-daemon.yaml"), config.replace(&lab.engine.docker, &socket))?;
+    let away = lab.exits(1, &["plan", &lab.env])?;
+    says(&away, &["error: ", "none.sock"])?;
+    lab.exits(1, &["apply", &lab.env, "--yes"])?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A port in front of a server that can be closed and opened again.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use libtest_mimic::Failed;
+
+/// Passes connections on to a server while it is open.
+pub(crate) struct Relay {
+    server: String,
+    address: SocketAddr,
+    closing: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Listens on a free port.
+    pub(crate) fn start(server: &str) -> Result<Self, Failed> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let mut relay = Self { server: server.to_owned(), address, closing: Arc::default(), listening: None };
+        relay.listen(listener);
+        Ok(relay)
+    }
+
+    /// Returns `127.0.0.1:port`.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Closes the port: whoever connects is refused.
+    pub(crate) fn stop(&mut self) -> Result<(), Failed> {
+        self.closing.store(true, Ordering::SeqCst);
+        // Accepting ends with one more connection.
+        drop(TcpStream::connect(self.address)?);
+        let listening = self.listening.take().ok_or("it is open")?;
+        listening.join().map_err(|_| "the relay panicked".into())
+    }
+
+    /// Opens the same port again.
+    pub(crate) fn resume(&mut self) -> Result<(), Failed> {
+        self.closing.store(false, Ordering::SeqCst);
+        self.listen(TcpListener::bind(self.address)?);
+        Ok(())
+    }
+
+    fn listen(&mut self, listener: TcpListener) {
+        let (server, closing) = (self.server.clone(), Arc::clone(&self.closing));
+        self.listening = Some(thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if closing.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Ok(server) = TcpStream::connect(&server) {
+                    pass(&client, &server);
+                }
+            }
+        }));
+    }
+}
+
+/// Passes bytes both ways until both ends are done.
+fn pass(client: &TcpStream, server: &TcpStream) {
+    for (from, to) in [(client, server), (server, client)] {
+        let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
+        thread::spawn(move || {
+            io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Write).ok();
+        });
+    }
+}

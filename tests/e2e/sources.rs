@@ -1,0 +1,140 @@
+//! The daemon follows a repository over HTTP and HTTPS; what keeps it from reading changes nothing.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::{
+    app::{self, in_sync_at},
+    lab::{Lab, text_of},
+    relay::Relay,
+    rig::{Engine, Git},
+};
+
+pub(crate) fn trials(engine: &Engine, git: &Git) -> Vec<Trial> {
+    let tests: [(&str, fn(&Engine, &Git) -> Result<(), Failed>); 3] = [
+        ("a_push_over_https_is_applied", a_push_over_https_is_applied),
+        ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
+        ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
+    ];
+    let trial = |(name, test): (&str, fn(&Engine, &Git) -> Result<(), Failed>)| {
+        let (engine, git) = (engine.clone(), git.clone());
+        Trial::test(format!("{}::sources::{name}", engine.name), move || test(&engine, &git))
+    };
+    tests.into_iter().map(trial).collect()
+}
+
+/// A world whose repository is followed over the network.
+struct Remote {
+    lab: Lab,
+    bare: PathBuf,
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.bare).ok();
+    }
+}
+
+impl Remote {
+    /// Makes a bare repository on the rig's server; the daemon asks at `base` for it, ten times a second.
+    fn new(engine: &Engine, git: &Git, base: &str, ca: Option<&str>) -> Result<Self, Failed> {
+        let lab = Lab::new(engine)?;
+        let bare = git.root.join(format!("{}.git", lab.env));
+        text_of(Command::new("git").args(["init", "-q", "--bare", "-b", "main"]).arg(&bare))?;
+        let remote = Self { lab, bare };
+        let bare = remote.bare.to_str().ok_or("the path is UTF-8")?;
+        text_of(Command::new("git").args(["-C", bare, "config", "http.receivepack", "true"]))?;
+        let lab = &remote.lab;
+        let (root, env) = (lab.path(""), &lab.env);
+        let (local, token) = (lab.path("repo"), lab.path("token"));
+        fs::write(&token, &git.token)?;
+        let ca = ca.map(|ca| format!(", caFile: {ca}")).unwrap_or_default();
+        let source = format!(
+            "url: \"{base}/{env}.git\", user: {}, tokenFile: {}token, interval: 100ms{ca}",
+            git.user,
+            root.display(),
+        );
+        let config = fs::read_to_string(lab.path("trueup-daemon.yaml"))?;
+        fs::write(
+            lab.path("trueup-daemon.yaml"),
+            config.replace(&format!("url: {}", local.display()), &source),
+        )?;
+        lab.git(&["remote", "add", "origin", &git.push_url(env)])?;
+        Ok(remote)
+    }
+
+    /// Commits a world with that word and pushes it.
+    fn push(&self, word: &str) -> Result<String, Failed> {
+        app::write(&self.lab, word)?;
+        self.lab.replace_in_environment("  components:", "  sync: {interval: 1s}\n  components:")?;
+        let commit = self.lab.commit(word)?;
+        self.lab.git(&["push", "-q", "origin", "main"])?;
+        Ok(commit)
+    }
+}
+
+fn a_push_over_https_is_applied(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let remote = Remote::new(engine, git, &git.tls_url, Some(&git.ca))?;
+    let first = remote.push("first")?;
+    let _daemon = remote.lab.daemon()?;
+    remote.lab.wait_for("the first commit", in_sync_at(&first))?;
+    let second = remote.push("second")?;
+    remote.lab.wait_for("the second commit", in_sync_at(&second))?;
+    Ok(())
+}
+
+fn a_refused_token_changes_nothing(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let remote = Remote::new(engine, git, &git.url, None)?;
+    let lab = &remote.lab;
+    let first = remote.push("first")?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    let before = lab.picture()?;
+
+    fs::write(lab.path("token"), "not-the-token")?;
+    let status = lab.wait_for("the refusal", |status| status["sync"] == "Unknown")?;
+    let why = status["why"].as_str().unwrap_or_default();
+    app::says(why, &["authenticate", "127.0.0.1"])?;
+    assert!(!why.contains('\n') && !why.contains("not-the-token"), "{why}");
+    assert_eq!(lab.picture()?, before);
+    assert!(!daemon.ended()?);
+
+    // What was read is kept up, and that does not hide that nothing new can be read.
+    lab.docker(&["stop", &format!("{}-app", lab.env)])?;
+    let runs = || Ok::<_, Failed>(app::json(lab, &["history", &lab.env])?["runs"].clone());
+    lab.wait_until("the repair", || Ok(runs()?[1].is_object() && runs()?[0]["ended"].is_string()))?;
+    let status = lab.wait_for("the end of the turn", |status| status["holder"].is_null())?;
+    assert_eq!((&status["sync"], status["why"].as_str()), (&"Unknown".into(), Some(why)));
+
+    fs::write(lab.path("token"), &git.token)?;
+    lab.wait_for("the same commit, read again", in_sync_at(&first))?;
+    let second = remote.push("second")?;
+    lab.wait_for("the second commit", in_sync_at(&second))?;
+    assert!(!lab.daemon_log().contains(git.token.trim()), "the token is in the log");
+    Ok(())
+}
+
+fn an_unreachable_server_changes_nothing(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let mut relay = Relay::start(git.address())?;
+    let base = git.url.replace(git.address(), &relay.address());
+    let remote = Remote::new(engine, git, &base, None)?;
+    let lab = &remote.lab;
+    let first = remote.push("first")?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    let before = lab.picture()?;
+
+    relay.stop()?;
+    let second = remote.push("second")?;
+    let status = lab.wait_for("the failed fetch", |status| status["sync"] == "Unknown")?;
+    let why = status["why"].as_str().unwrap_or_default();
+    app::says(why, &["fetch", "127.0.0.1"])?;
+    assert!(!why.contains('\n'), "{why}");
+    assert_eq!(lab.picture()?, before);
+    assert!(!daemon.ended()?);
+
+    relay.resume()?;
+    lab.wait_for("the second commit", in_sync_at(&second))?;
+    Ok(())
+}
