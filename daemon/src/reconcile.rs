@@ -78,6 +78,13 @@ pub(crate) enum Conclusion {
     Ran { run: RunId, outcome: Outcome, took: Duration },
 }
 
+impl Conclusion {
+    /// Returns whether what is declared is what runs now.
+    pub(crate) fn is_reached(&self) -> bool {
+        matches!(self, Self::InSync | Self::Ran { outcome: Outcome::Applied, .. })
+    }
+}
+
 /// What both need beside the request.
 pub(crate) struct Bench<'a, S, T> {
     pub(crate) store: &'a S,
@@ -248,7 +255,8 @@ async fn apply<S: Store, T: Observe + Execute>(
 }
 
 impl<S, T> Bench<'_, S, T> {
-    fn context(&self, identity: Identity, run: RunId, materials: Arc<Materials>) -> RunContext {
+    /// Returns what the acts of a run share.
+    pub(crate) fn context(&self, identity: Identity, run: RunId, materials: Arc<Materials>) -> RunContext {
         RunContext {
             identity,
             run,

@@ -151,7 +151,7 @@ fn checkout(global: &Global) -> Result<config::Source, Failure> {
     let root = trueup_git::discover(&global.dir).map_err(|error| git_failure(&error))?;
     let name = match &global.source {
         Some(name) => name.clone(),
-        None => repository_name(&root)?,
+        None => repository_name(&crate::command::root(global))?,
     };
     Ok(config::Source {
         name,

@@ -124,8 +124,9 @@ impl Lab {
     pub(crate) fn secret(&self, file: &str, plaintext: &str) -> Result<(), Failed> {
         let mut child = self
             .command()
-            .args(["-C", "repo", "secret", "encrypt", &self.env, file])
+            .args(["-C", "repo", "secret", "encrypt", "--replace", &self.env, file])
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
         child.stdin.take().ok_or("standard input is a pipe")?.write_all(plaintext.as_bytes())?;

@@ -64,7 +64,8 @@ impl Docker {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             // A probe without a start-up time is one look at what runs: it has the time of one try.
-            let patience = if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
+            let patience =
+                if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
             // A try that was cut short by the deadline says less than the one before it.
             let is_cut = patience < probe.timeout;

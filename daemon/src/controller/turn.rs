@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::Instrument;
-use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, Store, Trigger, Turn, Turns};
+use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, RunId, Store, Trigger, Turn, Turns};
 use trueup_schema::TargetName;
 
 use super::Daemon;
@@ -61,7 +61,13 @@ async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Re
         cancel: daemon.cancel.clone(),
     };
     let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
-    publish::reconcile_and_look(&bench, &request, &lease, trigger).await
+    let concluded = publish::reconcile_and_look(&bench, &request, &lease, trigger).await?;
+    if concluded.is_reached() {
+        let proposal = &concluded.proposal;
+        let context = bench.context(proposal.identity.clone(), RunId(0), Arc::clone(&proposal.materials));
+        daemon.crons.follow(key, &target, proposal, &context);
+    }
+    Ok(concluded)
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.

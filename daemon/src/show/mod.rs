@@ -1,6 +1,7 @@
 //! What people see: text without colour needed, or JSON with the same facts and stable names.
 
 mod ago;
+mod differences;
 mod history;
 mod outcome;
 mod run_log;
@@ -12,6 +13,7 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 
 pub(crate) use ago::ago;
+pub(crate) use differences::{differences, differences_json};
 pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json};
 pub(crate) use run_log::{run_log, run_log_json};
