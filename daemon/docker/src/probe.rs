@@ -60,16 +60,21 @@ impl Docker {
             };
             let starts = *first.get_or_insert_with(|| starts_before(run, &found));
             if let Some(end) = end_of(&found, starts) {
-                return Err(self.unwell(run, &found, format!("{resource} {end}")).await);
+                let when = if probe.startup.is_zero() { "" } else { " while starting" };
+                return Err(self.unwell(run, &found, format!("{resource} {end}{when}")).await);
             }
-            let patience = probe.timeout.min(deadline.saturating_duration_since(Instant::now()).max(SOON));
+            let left = deadline.saturating_duration_since(Instant::now()).max(SOON);
+            // The first try has its whole time: with no time to start in, it is the only one.
+            let patience = if reason.is_none() { probe.timeout } else { probe.timeout.min(left) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
             // A try that was cut short by the deadline says less than the one before it.
             let is_cut = patience < probe.timeout;
             let why = reason.take().filter(|_| is_cut).unwrap_or(why);
             if Instant::now() + pause >= deadline {
-                let within = Span(probe.startup);
-                let message = format!("{resource} was not healthy within {within}: {why}");
+                let message = match probe.startup {
+                    Duration::ZERO => format!("{resource} is not healthy: {why}"),
+                    startup => format!("{resource} was not healthy within {}: {why}", Span(startup)),
+                };
                 return Err(self.unwell(run, &found, message).await);
             }
             reason = Some(why);
@@ -202,9 +207,9 @@ fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<String> {
     }
     let code = state.exit_code.unwrap_or(0);
     Some(match (state.oom_killed == Some(true), again) {
-        (true, _) => "ran out of memory while starting".to_owned(),
-        (false, true) if code == 0 => "ended while starting, and was started again".to_owned(),
-        (false, _) => format!("exited with {code} while starting"),
+        (true, _) => "ran out of memory".to_owned(),
+        (false, true) if code == 0 => "ended and was started again".to_owned(),
+        (false, _) => format!("exited with {code}"),
     })
 }
 
@@ -295,7 +300,7 @@ mod tests {
     fn a_container_that_ended_or_started_again_has_failed() {
         assert_eq!(end_of(&state(true, 0, 0), 0), None);
         assert_eq!(end_of(&state(true, 3, 0), 3), None);
-        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3 while starting");
-        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1 while starting");
+        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3");
+        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1");
     }
 }
