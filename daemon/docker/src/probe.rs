@@ -60,8 +60,7 @@ impl Docker {
             };
             let starts = *first.get_or_insert_with(|| starts_before(run, &found));
             if let Some(end) = end_of(&found, starts) {
-                let when = if probe.startup.is_zero() { "" } else { " while starting" };
-                return Err(self.unwell(run, &found, format!("{resource} {end}{when}")).await);
+                return Err(self.unwell(run, &found, format!("{resource} {end}{}", when(probe))).await);
             }
             let left = deadline.saturating_duration_since(Instant::now()).max(SOON);
             // The first try has its whole time: with no time to start in, it is the only one.
@@ -211,6 +210,11 @@ fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<String> {
         (false, true) if code == 0 => "ended and was started again".to_owned(),
         (false, _) => format!("exited with {code}"),
     })
+}
+
+/// Returns when a container ended: a look without time to start in is at what runs already.
+fn when(probe: &Probe) -> &'static str {
+    if probe.startup.is_zero() { "" } else { " while starting" }
 }
 
 fn try_stable(found: &ContainerInspectResponse, span: Span) -> Result<(), String> {
