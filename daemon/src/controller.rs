@@ -11,14 +11,14 @@
 
 mod checkout;
 mod follow;
-mod queue;
+mod timer;
 mod turn;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use trueup_engine::Store;
+use trueup_engine::{Backoff, EnvKey, Queue, Store, Trigger, queue};
 
 use crate::{
     failure::{Failure, Kind},
@@ -26,12 +26,16 @@ use crate::{
     world::World,
 };
 use checkout::Checkouts;
-use queue::Queue;
+use timer::Timers;
+
+/// How long an environment rests whose target fails.
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
 
 /// What all tasks of the daemon share.
 pub(crate) struct Daemon {
     world: World,
-    queue: Queue,
+    queue: Queue<EnvKey, Trigger>,
+    timers: Timers,
     checkouts: Checkouts,
     cancel: CancellationToken,
 }
@@ -42,9 +46,11 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
     let stop = stopped()?;
     let grace = world.config.shutdown_grace.0;
     let parallel = world.config.parallel;
+    let (queue, turns) = queue(parallel, BACKOFF);
     let daemon = Arc::new(Daemon {
         world,
-        queue: Queue::new(parallel),
+        queue,
+        timers: Timers::default(),
         checkouts: Checkouts::default(),
         cancel: CancellationToken::new(),
     });
@@ -60,7 +66,7 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
     for source in daemon.world.config.sources.clone() {
         tasks.spawn(follow::follow(Arc::clone(&daemon), source));
     }
-    tasks.spawn(turn::work(Arc::clone(&daemon)));
+    tasks.spawn(turn::work(Arc::clone(&daemon), turns));
     tasks.close();
     stop.await;
     tracing::info!(grace_seconds = grace.as_secs(), "daemon stops: runs finish or go back");

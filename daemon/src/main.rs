@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return failure::usage(&error),
     };
+    if let Err(error) = trueup_secrets::forbid_core_dumps() {
+        return failure::exit(Err(command::secret_failure(&error)));
+    }
     let runtime =
         tokio::runtime::Runtime::new().expect("threads and epoll are there on every supported system");
     let result = runtime.block_on(command::run(args));

@@ -54,7 +54,11 @@ async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Re
         Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. } => {
             (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
         }
+        Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))) => (SyncStatus::Blocked, wait.to_string()),
         Conclusion::Waits(wait) => (SyncStatus::OutOfSync, wait.to_string()),
+        Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. } => {
+            (SyncStatus::Blocked, outcome_line(&plan.revision, outcome))
+        }
         Conclusion::Ran { outcome, .. } => (SyncStatus::OutOfSync, outcome_line(&plan.revision, outcome)),
     };
     let moved = if sync == SyncStatus::Synced { BTreeSet::new() } else { drifted(plan) };

@@ -15,7 +15,7 @@ as_caller() {
 }
 
 build_trueup() {
-  as_caller cargo build --manifest-path "$checkout/Cargo.toml" --package trueup
+  as_caller env CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=60 cargo build --manifest-path "$checkout/Cargo.toml" --package trueup
 }
 
 # The binary, wherever cargo is configured to put it.

@@ -30,6 +30,6 @@ prove_query() {
   password=$(trueup --dir "$repository" secret view demo secrets/postgresql.age | sed -n 's/^nessie: *//p')
   answer=$(PGPASSWORD=$password docker exec --env PGPASSWORD "$(container postgresql)" \
     psql --host=haproxy --username=nessie --dbname=nessie --no-psqlrc --tuples-only --no-align \
-    --command="select format('%s in database %s of PostgreSQL %s', current_user, current_database(), version())")
+    --command="select format('%s in database %s on %s', current_user, current_database(), version())")
   say "proof      psql through HAProxy: ${answer%% (*}"
 }

@@ -29,7 +29,8 @@ make_repository() {
 make_secrets() {
   rm -f "$repository"/environments/demo/secrets/*.age
   printf '%s: %s\n' superuser "$(password)" nessie "$(password)" exporter "$(password)" |
-    "$binary" --dir "$repository" secret encrypt demo secrets/postgresql.age >/dev/null
+    "$binary" --dir "$repository" secret encrypt demo secrets/postgresql.age >/dev/null ||
+    fail "trueup could not encrypt the passwords"
 }
 
 password() {

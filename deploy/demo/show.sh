@@ -54,8 +54,11 @@ follow_jobs() {
   done
 }
 
+# The last line of a job's log, or its progress bar, which carriage returns draw again and again.
 last_line() {
-  echo "$1: $(tail -n 1 "$demo/logs/$1" | cut -c1-50)"
+  local text
+  text=$(tail -c 400 "$demo/logs/$1" | tr '\r' '\n' | sed 's/\x1b[^A-Za-z]*[A-Za-z]//g' | grep . | tail -n 1) || true
+  echo "$1: ${text:0:70}"
 }
 
 end_job() {

@@ -45,9 +45,8 @@ try() {
   esac
   echo && trueup status && echo
   trueup history --limit 3
-  local new
-  new=$(comm -13 <(echo "$before") <(containers) | cut -d ' ' -f 1 | paste -sd ' ')
-  echo && say "containers that are not those of before: ${new:-none}"
+  echo && say "replaced: $(differences 1,2 "$before")"
+  say "started again: $(differences 1-3 "$before")"
 }
 
 # edit_haproxy SED-EXPRESSION SUBJECT: edits its configuration, shows the difference, commits.
@@ -59,6 +58,13 @@ edit_haproxy() {
   git -C "$repository" --no-pager diff --unified=0 --no-color | sed -n '/^@@/,$p'
   commit_all "$2"
   say "commit     $(git -C "$repository" log -1 --format='%h "%s"')"
+}
+
+# differences FIELDS BEFORE: the components whose fields in `containers` are not what they were before.
+differences() {
+  local names
+  names=$(comm -13 <(cut -d ' ' -f "$1" <<<"$2") <(containers | cut -d ' ' -f "$1") | cut -d ' ' -f 1 | paste -sd ' ')
+  echo "${names:-none}"
 }
 
 # One line a container: its component, id and start time.

@@ -93,8 +93,12 @@ pub fn load_with(snapshot: &Snapshot, limits: &Limits, cache: &mut Cache) -> Res
         files: reader.kept.len(),
     };
     reader.cache.files = reader.kept;
-    components.into_iter().for_each(|file| catalogue.add_components(&file));
-    environments.into_iter().for_each(|file| catalogue.add_environment(&file));
+    for file in &components {
+        catalogue.add_components(file);
+    }
+    for file in &environments {
+        catalogue.add_environment(file);
+    }
     Ok(catalogue)
 }
 
@@ -133,7 +137,9 @@ impl Reader<'_> {
     fn components(&mut self, repository: &RepositorySpec) -> Result<Vec<Arc<Parsed>>, Report> {
         let files = Arc::clone(&self.snapshot.files);
         let manifests = within(files.list(), &repository.components);
-        let manifests = manifests.filter(|(rest, ..)| !rest.contains('/') && rest.ends_with(".yaml"));
+        let manifests = manifests
+            .filter(|(rest, ..)| !rest.contains('/'))
+            .filter(|(_, path, _)| path.has_extension("yaml"));
         manifests.map(|(_, path, entry)| self.file(path, entry, Kind::Component)).collect()
     }
 
@@ -207,7 +213,7 @@ fn misplaced(snapshot: &Snapshot, repository: &RepositorySpec) -> Vec<Problem> {
         if rest.contains('/') {
             let message = "a file in a folder below is not read".to_owned();
             problems.push(at(path, Severity::Warning, message, "move it next to the other components"));
-        } else if !rest.ends_with(".yaml") {
+        } else if !path.has_extension("yaml") {
             let message = format!("`{rest}` is not read, its name does not end with `.yaml`");
             problems.push(at(path, Severity::Warning, message, "rename it to `<component>.yaml`"));
         }
@@ -230,11 +236,12 @@ impl Catalogue {
         let mut extra = Vec::new();
         let alone = file.documents.len() == 1;
         for document in &file.documents {
-            if alone && document.name != stem {
+            let name = document.name.parse::<ComponentName>();
+            if alone && document.name != stem && name.is_ok() {
                 let message = format!("the component is called `{}`, its file `{stem}.yaml`", document.name);
                 extra.push(document.name_mark.error(message, "give both the same name".to_owned()));
             }
-            let Ok(name) = document.name.parse::<ComponentName>() else { continue };
+            let Ok(name) = name else { continue };
             if let Some(first) = self.components.get(&name).and_then(|item| item.document.as_ref()) {
                 let message = format!("the component `{name}` exists twice");
                 let help = format!("the other one is at {}", first.name_mark.place());
@@ -316,7 +323,9 @@ impl Catalogue {
             problems.extend(checked.problems);
             if let Some(resolved) = checked.resolved {
                 let files = self.snapshot.files.as_ref();
-                problems.extend(resolved.check_templates(files, &self.limits).problems);
+                problems.extend(
+                    resolved.check_templates_with(files, &self.limits, Arc::clone(&self.shapes)).problems,
+                );
             }
             used.extend(checked.components);
         }

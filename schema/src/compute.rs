@@ -1,7 +1,9 @@
 //! Computes the expressions in the values of a component.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    Problem,
+    Place, Problem,
     expression::{Delimiters, Engine, Failure, Piece, Scope, split},
     located::step,
     shape::Shape,
@@ -13,6 +15,8 @@ pub(crate) struct Computer<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) scope: &'a Scope,
     pub(crate) problems: &'a mut Vec<Problem>,
+    /// Where a value could not be computed: nothing more is said about it.
+    pub(crate) failed: &'a mut BTreeSet<Place>,
 }
 
 /// Returns whether a value holds an expression, or an escape of one.
@@ -29,17 +33,18 @@ impl Computer<'_> {
     /// Replaces every expression in `node` by its value. What cannot be computed stays as it is.
     pub(crate) fn compute(&mut self, node: &mut Node, shape: &Shape, path: &str) {
         match &mut node.value {
-            Value::Text(text) if text.text.contains("${") => {
-                if let Some(value) = self.text(node, path) {
-                    node.value = typed(value, shape);
-                }
-            }
+            Value::Text(text) if text.text.contains("${") => match self.text(node, path) {
+                Some(value) => node.value = typed(value, shape),
+                None => drop(self.failed.insert(node.mark.place())),
+            },
             Value::List(items) => {
                 let inner = match shape {
                     Shape::List(list) => &list.items,
                     _ => &Shape::Any,
                 };
-                items.iter_mut().for_each(|item| self.compute(item, inner, path));
+                for item in items {
+                    self.compute(item, inner, path);
+                }
             }
             Value::Map(entries) => entries.iter_mut().for_each(|entry| self.entry(entry, shape, path)),
             _ => {}
@@ -71,16 +76,22 @@ impl Computer<'_> {
                 Piece::Expression { source, start } => match self.expression(source, path) {
                     Ok(value) => computed.push_str(&value),
                     Err(failure) => {
-                        let (offset, length) = blamed(source, &failure);
-                        let before = text[..start + offset].chars().count();
-                        let mark = node.mark_within(before, length);
-                        self.problems.push(mark.error(failure.message, failure.help));
+                        self.report(node, text, (source, start), failure);
                         good = false;
                     }
                 },
             }
         }
         good.then_some(computed)
+    }
+
+    fn report(&mut self, node: &Node, text: &str, (source, start): (&str, usize), failure: Failure) {
+        if failure.follows {
+            return;
+        }
+        let (offset, length) = blamed(source, &failure);
+        let mark = node.mark_within(text[..start + offset].chars().count(), length);
+        self.problems.push(mark.error(failure.message, failure.help));
     }
 
     fn expression(&self, source: &str, path: &str) -> Result<String, Failure> {
@@ -96,6 +107,7 @@ impl Computer<'_> {
 fn tainted(secret: String, path: &str) -> Failure {
     Failure {
         of_secret: true,
+        follows: false,
         message: format!("`{secret}` would put a secret into `{path}`, where everybody can read it"),
         name: Some(secret),
         help: Some(
@@ -111,12 +123,11 @@ pub(crate) fn blamed(source: &str, failure: &Failure) -> (usize, usize) {
     let name = failure.name.as_deref().unwrap_or_default();
     let last = name.rsplit('.').next().unwrap_or_default();
     let found = source.find(name).filter(|_| !name.is_empty()).map(|at| at + name.len() - last.len());
-    match found.or_else(|| source.find(last).filter(|_| !last.is_empty())) {
-        Some(at) => (at, last.chars().count()),
-        None => {
-            let leading = source.len() - source.trim_start().len();
-            (leading, source.trim().chars().count().max(1))
-        }
+    if let Some(at) = found.or_else(|| source.find(last).filter(|_| !last.is_empty())) {
+        (at, last.chars().count())
+    } else {
+        let leading = source.len() - source.trim_start().len();
+        (leading, source.trim().chars().count().max(1))
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Stage {
     Patch,
     /// Merged and computed.
     Complete,
+    /// Merged, and as far computed as its mistakes allow; they have been reported.
+    Incomplete,
 }
 
 /// Returns every difference between a value and its shape.
@@ -44,10 +46,9 @@ impl Check {
             return;
         }
         match (shape, &node.value) {
-            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) => {}
-            (Shape::Text(None), Value::Text(_)) => {}
+            (Shape::Any, _) | (Shape::Bool, Value::Bool(_)) | (Shape::Text(None), Value::Text(_)) => {}
             (Shape::Text(Some(own)) | Shape::Quantity(own), Value::Text(text)) => {
-                self.text(node, &text.text, own)
+                self.text(node, &text.text, own);
             }
             (Shape::Quantity(own), Value::Number(_, raw)) => self.text(node, raw, own),
             (Shape::Integer { min, max }, Value::Number(number, _)) if number.is_u64() || number.is_i64() => {
@@ -58,9 +59,8 @@ impl Check {
             }
             (Shape::Choice(words), Value::Text(text)) => {
                 if !words.iter().any(|(word, _)| *word == *text.text) {
-                    let help =
-                        suggest::choose(&text.text, "choices", words.iter().map(|(word, _)| word.as_str()));
-                    self.error(&node.mark, format!("`{}` is not a choice here", text.text), help);
+                    let (message, help) = wrong_choice(&text.text, words);
+                    self.error(&node.mark, message, help);
                 }
             }
             (Shape::List(list), Value::List(items)) => self.list(items, list, around),
@@ -83,7 +83,7 @@ impl Check {
         let scalar = !matches!(shape, Shape::List(_) | Shape::Map { .. } | Shape::Fields(_));
         let computed = node.as_text().is_some_and(|text| text.contains("${"));
         match self.stage {
-            Stage::Written => scalar && computed,
+            Stage::Written | Stage::Incomplete => scalar && computed,
             Stage::Patch => (scalar && computed) || node.is_null(),
             Stage::Complete => false,
         }
@@ -121,7 +121,7 @@ impl Check {
         for item in items {
             match (&list.items, &item.value) {
                 (Shape::Fields(fields), Value::Map(entries)) => {
-                    self.fields(entries, fields, &list.key, &item.mark)
+                    self.fields(entries, fields, &list.key, &item.mark);
                 }
                 _ => self.value(item, &list.items, &item.mark),
             }
@@ -148,9 +148,7 @@ impl Check {
         let removed = self.stage == Stage::Patch && entries.iter().any(|entry| &*entry.key == "$remove");
         for entry in entries {
             if &*entry.key == "$remove" && self.stage == Stage::Patch && !key.is_empty() {
-                if !matches!(entry.node.value, Value::Bool(true)) {
-                    self.error(entry.mark(), "`$remove` can only be `true`", None);
-                }
+                self.remove(entry);
                 continue;
             }
             match fields.0.get(&*entry.key) {
@@ -161,7 +159,7 @@ impl Check {
         for (name, field) in &fields.0 {
             let wanted = match self.stage {
                 Stage::Patch => key.contains(name),
-                Stage::Written | Stage::Complete => field.required,
+                Stage::Written | Stage::Complete | Stage::Incomplete => field.required,
             };
             if wanted && !removed_key(removed, key, name) && !entries.iter().any(|entry| *entry.key == **name)
             {
@@ -169,6 +167,16 @@ impl Check {
                     .then(|| format!("`{name}`: {}", uncapitalized(&field.description)));
                 self.error(around, format!("`{name}` is missing"), help);
             }
+        }
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if !matches!(entry.node.value, Value::Bool(true)) {
+            self.error(
+                entry.mark(),
+                "`$remove` can only be `true`",
+                "to keep the entry, remove the line".to_owned(),
+            );
         }
     }
 
@@ -205,6 +213,15 @@ fn removed_key(removed: bool, key: &[String], name: &String) -> bool {
 pub(crate) fn entry_key(item: &Node, key: &[String]) -> Option<String> {
     let parts: Option<Vec<&str>> = key.iter().map(|field| item.get(field).and_then(Node::as_text)).collect();
     parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join(":"))
+}
+
+fn wrong_choice(written: &str, words: &[(String, String)]) -> (String, String) {
+    if let [(only, _)] = words {
+        (format!("`{written}` is not supported"), format!("write `{only}`"))
+    } else {
+        let help = suggest::choose(written, "choices", words.iter().map(|(word, _)| word.as_str()));
+        (format!("`{written}` is not a choice here"), help)
+    }
 }
 
 fn range(min: i64, max: i64) -> Option<String> {
@@ -248,6 +265,9 @@ fn fix(node: &Node, shape: &Shape) -> Option<String> {
         )),
         (Shape::List(list), Value::Text(text)) if matches!(list.items, Shape::Text(_)) => {
             Some(format!("write a list, one item a word: [{}]", words(&text.text)))
+        }
+        (Shape::Choice(words), Value::Bool(false)) if words.iter().any(|(word, _)| word == "no") => {
+            Some("put it into quotes: \"no\"".into())
         }
         (Shape::List(_), Value::Map(_)) => Some("start each entry with `- `".into()),
         (Shape::Fields(fields), _) => {

@@ -23,8 +23,8 @@ pub(crate) struct Surroundings<'a> {
 
 /// Which endpoints an expression may read.
 pub(crate) enum Connects<'a> {
-    /// Those of the component.
-    Declared(&'a [Endpoint]),
+    /// Those of the component, and those that it declares and nobody offers.
+    Declared(&'a [Endpoint], &'a [(String, String)]),
     /// None yet: they are only known once the ports of all components are.
     NotYet,
 }
@@ -68,7 +68,7 @@ fn map(what: &'static str, entries: BTreeMap<String, Branch>) -> Branch {
 }
 
 fn endpoints(connects: &Connects<'_>) -> Branch {
-    let Connects::Declared(endpoints) = connects else {
+    let Connects::Declared(endpoints, broken) = connects else {
         let message = "`connects` is not known here".to_owned();
         let help =
             "ports, addresses and connects can only use `variables`, `environment` and `self`".to_owned();
@@ -83,6 +83,9 @@ fn endpoints(connects: &Connects<'_>) -> Branch {
         ]);
         let ports = components.entry(endpoint.component.to_string()).or_default();
         ports.insert(endpoint.port_name.to_string(), map("fields of an endpoint", fields));
+    }
+    for (component, port) in *broken {
+        components.entry(component.clone()).or_default().insert(port.clone(), Arc::new(Tree::Broken));
     }
     let components =
         components.into_iter().map(|(name, ports)| (name, map("ports that `connects` declares", ports)));

@@ -2,7 +2,7 @@
 //!
 //! What a secret went into is a secret from the moment that it exists, and no error shows a part of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ComponentName, Content, DeliveredFile, Deliveries, DigestKey, Files, Limits, Materials, Place, Problem,
@@ -45,15 +45,27 @@ impl Resolved {
         for component in self.components.values() {
             deliveries.insert(component.name.clone(), delivery.component(component));
         }
-        match delivery.problems.is_empty() {
-            true => Ok((deliveries, delivery.materials)),
-            false => Err(Report::sorted(delivery.problems, delivery.read)),
+        if delivery.problems.is_empty() {
+            Ok((deliveries, delivery.materials))
+        } else {
+            Err(Report::sorted(delivery.problems, delivery.read))
         }
     }
 
     /// Checks the files that say `template: true` without their secrets: syntax and names.
     pub fn check_templates(&self, files: &dyn Files, limits: &Limits) -> Report {
+        self.check_templates_with(files, limits, Shapes::new().into())
+    }
+
+    /// Does what [`Resolved::check_templates`] does, with shapes that are there already.
+    pub(crate) fn check_templates_with(
+        &self,
+        files: &dyn Files,
+        limits: &Limits,
+        shapes: Arc<Shapes>,
+    ) -> Report {
         let mut delivery = Delivery::new(self, files, limits, None);
+        delivery.shapes = Some(shapes);
         for component in self.components.values() {
             let templates = component.spec.files.iter().filter(|file| file.template);
             for file in templates {
@@ -70,7 +82,7 @@ struct Delivery<'a> {
     limits: &'a Limits,
     open: Option<(&'a Opened, &'a DigestKey)>,
     engine: Engine,
-    shapes: Option<Shapes>,
+    shapes: Option<Arc<Shapes>>,
     scopes: BTreeMap<ComponentName, Scope>,
     materials: Materials,
     problems: Vec<Problem>,
@@ -212,7 +224,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn scope(&mut self, component: &ResolvedComponent) -> Scope {
-        let shape = self.shapes.get_or_insert_with(Shapes::new).spec(Kind::Component);
+        let shape = self.shapes.get_or_insert_with(|| Shapes::new().into()).spec(Kind::Component);
         let spec = serde_json::to_value(&component.spec).expect("every part of it has text keys");
         let own = own_fields(&Node::of_json(&spec, &Mark::nowhere()), shape, false);
         let secrets = component.spec.secrets.iter().map(|secret| {
@@ -223,7 +235,7 @@ impl<'a> Delivery<'a> {
             (secret.name.clone(), plaintext)
         });
         let surroundings = surroundings(&self.resolved.name, &self.resolved.spec);
-        scope(&surroundings, own, &Connects::Declared(&component.endpoints), secrets.collect())
+        scope(&surroundings, own, &Connects::Declared(&component.endpoints, &[]), secrets.collect())
     }
 
     fn plaintext(&mut self, component: &ResolvedComponent, name: &str) -> Option<Secret<Vec<u8>>> {

@@ -90,19 +90,19 @@ mod tests {
     #[test]
     fn every_field_is_described_and_every_map_of_fields_is_closed() {
         fn check(schema: &Value, path: &str) {
-            if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
-                assert_eq!(schema["additionalProperties"], false, "{path} takes any field");
-                for (name, field) in properties {
-                    let described = field.get("description").is_some() || name == "spec";
-                    assert!(described, "{path}.{name} has no description");
-                }
+            let properties = schema.get("properties").and_then(Value::as_object);
+            assert!(
+                properties.is_none() || schema["additionalProperties"] == false,
+                "{path} takes any field"
+            );
+            for (name, field) in properties.into_iter().flatten() {
+                let described = field.get("description").is_some() || name == "spec";
+                assert!(described, "{path}.{name} has no description");
             }
-            match schema {
-                Value::Object(entries) => {
-                    entries.iter().for_each(|(key, value)| check(value, &format!("{path}/{key}")))
-                }
-                Value::Array(items) => items.iter().for_each(|value| check(value, path)),
-                _ => {}
+            let entries = schema.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value));
+            let items = schema.as_array().into_iter().flatten().map(|value| ("", value));
+            for (key, value) in entries.chain(items) {
+                check(value, &format!("{path}/{key}"));
             }
         }
         check(&json_schema(), "");

@@ -11,21 +11,25 @@ use crate::{
 };
 
 /// Marks by path, as [`Places`] writes paths.
-pub(crate) struct Located(BTreeMap<String, Mark>);
+pub(crate) struct Located {
+    values: BTreeMap<String, Mark>,
+    keys: BTreeMap<String, Mark>,
+}
 
 impl Located {
     /// Collects the marks of a document; `around` is the place of the whole.
     pub(crate) fn of(node: &Node, shape: &Shape, around: &Mark) -> Self {
-        let mut marks = BTreeMap::from([(String::new(), around.clone())]);
-        collect(node, shape, "", &mut marks);
-        Self(marks)
+        let values = BTreeMap::from([(String::new(), around.clone())]);
+        let mut located = Self { values, keys: BTreeMap::new() };
+        collect(node, shape, "", &mut located);
+        located
     }
 
     /// Returns where the value at `path` is, or the nearest one around it.
     pub(crate) fn at(&self, path: &str) -> &Mark {
         let mut rest = path;
         loop {
-            if let Some(mark) = self.0.get(rest) {
+            if let Some(mark) = self.values.get(rest) {
                 return mark;
             }
             rest = parent(rest).unwrap_or_default();
@@ -33,7 +37,7 @@ impl Located {
     }
 
     pub(crate) fn places(&self) -> Places {
-        Places(self.0.iter().map(|(path, mark)| (path.clone(), mark.place())).collect())
+        Places(self.values.iter().map(|(path, mark)| (path.clone(), mark.place())).collect())
     }
 }
 
@@ -42,13 +46,14 @@ pub(crate) fn step(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn collect(node: &Node, shape: &Shape, path: &str, marks: &mut BTreeMap<String, Mark>) {
+fn collect(node: &Node, shape: &Shape, path: &str, located: &mut Located) {
     match &node.value {
         Value::Map(entries) => {
             for entry in entries {
                 let inner = step(path, &entry.key);
-                marks.insert(inner.clone(), entry.mark().clone());
-                collect(&entry.node, shape.at(&entry.key).unwrap_or(&Shape::Any), &inner, marks);
+                located.values.insert(inner.clone(), entry.mark().clone());
+                located.keys.insert(inner.clone(), entry.key_mark.clone());
+                collect(&entry.node, shape.at(&entry.key).unwrap_or(&Shape::Any), &inner, located);
             }
         }
         Value::List(items) => {
@@ -59,8 +64,8 @@ fn collect(node: &Node, shape: &Shape, path: &str, marks: &mut BTreeMap<String, 
             for (number, item) in items.iter().enumerate() {
                 let name = entry_key(item, key).unwrap_or_else(|| number.to_string());
                 let inner = format!("{path}[{name}]");
-                marks.insert(inner.clone(), item.mark.clone());
-                collect(item, inside, &inner, marks);
+                located.values.insert(inner.clone(), item.mark.clone());
+                collect(item, inside, &inner, located);
             }
         }
         _ => {}
@@ -76,5 +81,11 @@ pub(crate) struct Findings<'a> {
 impl Findings<'_> {
     pub(crate) fn error(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(self.located.at(path).error(message, help.into()));
+    }
+
+    /// Reports what is wrong with the key itself.
+    pub(crate) fn error_at_key(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let mark = self.located.keys.get(path).unwrap_or_else(|| self.located.at(path));
+        self.problems.push(mark.error(message, help.into()));
     }
 }

@@ -156,6 +156,11 @@ impl RepoPath {
         &self.0
     }
 
+    /// Returns whether the file's name ends with this extension, written in lower case.
+    pub(crate) fn has_extension(&self, extension: &str) -> bool {
+        self.0.rsplit_once('.').is_some_and(|(_, last)| last == extension)
+    }
+
     /// Returns the folder part, or `None` at the root.
     pub fn folder(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(folder, _)| folder)

@@ -44,7 +44,7 @@ impl Places {
     }
 }
 
-/// Returns the path around the last step of `path`: `a[b.c].d` → `a[b.c]` → `a` → ``.
+/// Returns the path around the last step of `path`: `a[b.c].d` → `a[b.c]` → `a` → the empty path.
 pub(crate) fn parent(path: &str) -> Option<&str> {
     if path.is_empty() {
         return None;

@@ -78,16 +78,16 @@ impl fmt::Display for Problem {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        writeln!(f, "{word}: {}: {}", self.place, self.message)?;
+        writeln!(f, "{word}: {}: {}", self.place, printable(&self.message))?;
         let number = self.place.line.to_string();
         let margin = " ".repeat(number.len());
         if let Some(line) = &self.source_line {
             let indent = " ".repeat(self.place.column.saturating_sub(1) as usize);
             let marks = "^".repeat(self.width.max(1) as usize);
-            writeln!(f, "{margin} |\n{number} | {line}\n{margin} | {indent}{marks}")?;
+            writeln!(f, "{margin} |\n{number} | {}\n{margin} | {indent}{marks}", printable(line))?;
         }
         if let Some(help) = &self.help {
-            writeln!(f, "{margin} = help: {help}")?;
+            writeln!(f, "{margin} = help: {}", printable(help))?;
         }
         Ok(())
     }
@@ -109,6 +109,35 @@ impl fmt::Display for Report {
     }
 }
 
+/// Returns a text without what a terminal would obey, each such character as one `�`, so that columns
+/// stay; a tab as one space.
+fn printable(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if hidden(c) => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
 fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_printed() {
+        let mut report = Report::of_file("a.yaml".parse().unwrap(), "x\u{1b}[31m\u{202e}y", "z\0");
+        report.problems[0].source_line = Some("\ta: \u{1b}".into());
+        let printed = report.to_string();
+        assert!(!printed.contains(['\u{1b}', '\u{202e}', '\0', '\t']), "{printed:?}");
+        assert!(printed.contains("1 |  a: \u{fffd}"), "{printed}");
+    }
 }

@@ -3,10 +3,10 @@
 //! Every problem of the environment and of the components that it uses is found in one pass; what depends
 //! on something broken is not reported again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Catalogue, ComponentName, Endpoint, EnvironmentName, Places, Problem, RepoPath, Report, Resolved,
+    Catalogue, ComponentName, Endpoint, EnvironmentName, Place, Places, Problem, RepoPath, Report, Resolved,
     ResolvedComponent, SecretRef, Severity, ZoneName,
     catalogue::Item,
     compute::{Computer, has_expressions},
@@ -40,6 +40,8 @@ pub(crate) struct Part {
     pub(crate) node: Node,
     pub(crate) spec_mark: Mark,
     pub(crate) file: RepoPath,
+    /// Where a value could not be computed.
+    pub(crate) failed: BTreeSet<Place>,
 }
 
 /// One component that conforms to its type.
@@ -47,6 +49,7 @@ pub(crate) struct Typed {
     pub(crate) spec: ComponentSpec,
     pub(crate) located: Located,
     pub(crate) file: RepoPath,
+    failed: BTreeSet<Place>,
 }
 
 /// The fields that endpoints are made of; they are computed before the others.
@@ -115,7 +118,7 @@ impl Resolving<'_> {
         let mut parts = self.parts(&located);
         let endpoints = self.compute(&mut parts);
         let typed = self.typed(parts);
-        self.check(&typed, &located);
+        self.check(&typed);
         self.outcome.problems.sort();
         if !self.outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
             let resolved = self.finish(typed, endpoints, located.places());
@@ -152,7 +155,8 @@ impl Resolving<'_> {
                 None => document.spec.clone(),
             };
             let spec_mark = document.spec_mark.clone();
-            parts.push(Part { name: name.clone(), node, spec_mark, file: item.file.path.clone() });
+            let file = item.file.path.clone();
+            parts.push(Part { name: name.clone(), node, spec_mark, file, failed: BTreeSet::new() });
         }
         parts
     }
@@ -163,13 +167,15 @@ impl Resolving<'_> {
         let engine = Engine::new(self.catalogue.limits.fuel);
         let surroundings = surroundings(self.name, &self.spec);
         let mut pass = Pass { engine, shape, surroundings, problems: &mut self.outcome.problems };
-        parts.iter_mut().for_each(|part| pass.early(part));
+        for part in parts.iter_mut() {
+            pass.early(part);
+        }
         let offers: BTreeMap<ComponentName, Offer> =
             parts.iter().filter_map(|part| Some((part.name.clone(), offer(part)?))).collect();
         let mut endpoints = BTreeMap::new();
         for part in parts {
-            let declared = endpoints_of(&part.node, &offers);
-            pass.late(part, &declared);
+            let (declared, broken) = endpoints_of(&part.node, &offers);
+            pass.late(part, &Connects::Declared(&declared, &broken));
             endpoints.insert(part.name.clone(), declared);
         }
         endpoints
@@ -180,8 +186,9 @@ impl Resolving<'_> {
         let shape = self.catalogue.shapes.spec(Kind::Component);
         let mut typed = BTreeMap::new();
         for part in parts {
-            let problems = conform(&part.node, shape, Stage::Complete, &part.spec_mark);
-            let broken = !problems.is_empty() || has_expressions_left(&part.node, &self.outcome.problems);
+            let stage = if part.failed.is_empty() { Stage::Complete } else { Stage::Incomplete };
+            let problems = conform(&part.node, shape, stage, &part.spec_mark);
+            let broken = !problems.is_empty();
             self.outcome.problems.extend(problems);
             if broken {
                 continue;
@@ -189,16 +196,20 @@ impl Resolving<'_> {
             match serde_json::from_value::<ComponentSpec>(part.node.to_json()) {
                 Ok(spec) => {
                     let located = Located::of(&part.node, shape, &part.spec_mark);
-                    typed.insert(part.name, Typed { spec, located, file: part.file });
+                    typed.insert(part.name, Typed { spec, located, file: part.file, failed: part.failed });
                 }
-                Err(error) => self.outcome.problems.push(part.spec_mark.error(error.to_string(), None)),
+                Err(error) if part.failed.is_empty() => {
+                    self.outcome.problems.push(part.spec_mark.error(error.to_string(), None));
+                }
+                Err(_) => {}
             }
         }
         typed
     }
 
-    fn check(&mut self, typed: &BTreeMap<ComponentName, Typed>, located: &Located) {
-        let problems = &mut self.outcome.problems;
+    fn check(&mut self, typed: &BTreeMap<ComponentName, Typed>) {
+        let mut found = Vec::new();
+        let problems = &mut found;
         let files = self.catalogue.snapshot.files.list();
         let folder = format!("{}/{}", self.catalogue.folder, self.name);
         let file_bytes = self.catalogue.limits.file_bytes;
@@ -208,7 +219,10 @@ impl Resolving<'_> {
             rules::component::check(&component.spec, &mut findings);
             rules::delivery::check(&component.spec, &sources, &mut findings);
         }
-        rules::links::check(&self.spec, typed, located, problems);
+        rules::links::check(&self.spec, typed, problems);
+        let failed: BTreeSet<&Place> = typed.values().flat_map(|part| &part.failed).collect();
+        found.retain(|problem| !failed.contains(&problem.place));
+        self.outcome.problems.extend(found);
     }
 
     fn finish(
@@ -259,11 +273,6 @@ impl Resolving<'_> {
     }
 }
 
-/// Returns whether an expression could not be computed: its problem has been reported.
-fn has_expressions_left(node: &Node, problems: &[Problem]) -> bool {
-    has_expressions(node) && problems.iter().any(|problem| problem.severity == Severity::Error)
-}
-
 pub(crate) fn surroundings<'a>(name: &'a EnvironmentName, spec: &'a EnvironmentSpec) -> Surroundings<'a> {
     Surroundings {
         name,
@@ -288,10 +297,10 @@ impl Pass<'_> {
         }
     }
 
-    fn late(&mut self, part: &mut Part, endpoints: &[Endpoint]) {
+    fn late(&mut self, part: &mut Part, connects: &Connects<'_>) {
         let open = part.node.entries().iter().any(|e| !EARLY.contains(&&*e.key) && has_expressions(&e.node));
         if open {
-            self.fields(part, &Connects::Declared(endpoints), |field| !EARLY.contains(&field));
+            self.fields(part, connects, |field| !EARLY.contains(&field));
         }
     }
 
@@ -301,7 +310,8 @@ impl Pass<'_> {
             names.filter_map(|secret| secret.get("name")?.as_text().map(|name| (name.to_owned(), None)));
         let own = own_fields(&part.node, self.shape, true);
         let scope = scope(&self.surroundings, own, connects, secrets.collect());
-        let mut computer = Computer { engine: &self.engine, scope: &scope, problems: self.problems };
+        let (engine, problems) = (&self.engine, &mut *self.problems);
+        let mut computer = Computer { engine, scope: &scope, problems, failed: &mut part.failed };
         let crate::yaml::Value::Map(entries) = &mut part.node.value else { return };
         for entry in entries.iter_mut().filter(|entry| wanted(&entry.key)) {
             computer.entry(entry, self.shape, "");
@@ -324,9 +334,21 @@ fn offer(part: &Part) -> Option<Offer> {
     Some(Offer { host, ports })
 }
 
-fn endpoints_of(node: &Node, offers: &BTreeMap<ComponentName, Offer>) -> Vec<Endpoint> {
-    let connects = node.get("connects").map(Node::items).unwrap_or_default().iter();
-    connects.filter_map(|connect| endpoint(connect, offers)).collect()
+/// Returns the endpoints that a component declares, and those of them that nobody offers.
+fn endpoints_of(
+    node: &Node,
+    offers: &BTreeMap<ComponentName, Offer>,
+) -> (Vec<Endpoint>, Vec<(String, String)>) {
+    let mut endpoints = Vec::new();
+    let mut broken = Vec::new();
+    for connect in node.get("connects").map(Node::items).unwrap_or_default() {
+        let text = |field| connect.get(field).and_then(Node::as_text).map(str::to_owned);
+        match endpoint(connect, offers) {
+            Some(endpoint) => endpoints.push(endpoint),
+            None => broken.extend(text("to").zip(text("port"))),
+        }
+    }
+    (endpoints, broken)
 }
 
 fn endpoint(connect: &Node, offers: &BTreeMap<ComponentName, Offer>) -> Option<Endpoint> {

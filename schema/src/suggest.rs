@@ -7,13 +7,13 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| {
-            *distance <= candidate.chars().count().max(folded.chars().count()) / 3
+            *distance <= (candidate.chars().count().max(folded.chars().count()) + 1) / 3
         })
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns "did you mean `x`? {what}: `a`, `b`", with as much of it as is known.
+/// Returns "did you mean `x`? {what}: `a`, `b`"; a long list only when nothing is near.
 pub(crate) fn choose<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let all = match candidates.len() {
@@ -21,14 +21,15 @@ pub(crate) fn choose<'a>(word: &str, what: &str, candidates: impl IntoIterator<I
         _ => format!("{what}: {}", list(&candidates)),
     };
     match nearest(word, candidates.iter().copied()) {
+        Some(meant) if candidates.len() > 12 => format!("did you mean `{meant}`?"),
         Some(meant) => format!("did you mean `{meant}`? {all}"),
         None => all,
     }
 }
 
-/// Returns the words in backticks, at most twenty of them.
+/// Returns the words in backticks, at most forty of them.
 pub(crate) fn list(words: &[&str]) -> String {
-    let shown: Vec<String> = words.iter().take(20).map(|word| format!("`{word}`")).collect();
+    let shown: Vec<String> = words.iter().take(40).map(|word| format!("`{word}`")).collect();
     let more = words.len().saturating_sub(shown.len());
     let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{tail}", shown.join(", "))

@@ -80,7 +80,9 @@ impl Template<'_> {
 /// Joins the parts in one allocation, so that no copy of a secret is left behind by growing.
 fn join(parts: &[Zeroizing<Vec<u8>>], length: usize, secret: bool) -> Content {
     let mut bytes = Vec::with_capacity(length);
-    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in parts {
+        bytes.extend_from_slice(part);
+    }
     if secret { Content::Secret(Secret::new(bytes)) } else { Content::Plain(bytes.into()) }
 }
 

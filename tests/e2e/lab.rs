@@ -276,7 +276,7 @@ impl Lab {
     pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value, Failed> {
         let start = Instant::now();
         loop {
-            let status = self.status()?;
+            let status = self.status_if_known()?;
             if wanted(&status) {
                 return Ok(status);
             }

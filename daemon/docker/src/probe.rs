@@ -62,9 +62,10 @@ impl Docker {
             if let Some(end) = end_of(&found, starts) {
                 return Err(self.unwell(run, &found, format!("{resource} {end}{}", when(probe))).await);
             }
-            let left = deadline.saturating_duration_since(Instant::now()).max(SOON);
-            // The first try has its whole time: with no time to start in, it is the only one.
-            let patience = if reason.is_none() { probe.timeout } else { probe.timeout.min(left) };
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A probe without a start-up time is one look at what runs: it has the time of one try.
+            let patience =
+                if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
             // A try that was cut short by the deadline says less than the one before it.
             let is_cut = patience < probe.timeout;
@@ -72,7 +73,7 @@ impl Docker {
             if Instant::now() + pause >= deadline {
                 let message = match probe.startup {
                     Duration::ZERO => format!("{resource} is not healthy: {why}"),
-                    startup => format!("{resource} was not healthy within {}: {why}", Span(startup)),
+                    within => format!("{resource} was not healthy within {}: {why}", Span(within)),
                 };
                 return Err(self.unwell(run, &found, message).await);
             }

@@ -67,9 +67,11 @@ impl Trail {
         }
     }
 
-    /// Returns whether the step must still be taken back.
+    /// Returns whether the step must still be taken back. What a job did stays, but one that may still
+    /// run is stopped.
     pub fn to_undo(&self, step: &Step) -> bool {
-        changes(&step.act)
+        let cut_short = matches!(step.act, Act::Run { .. }) && !self.done.contains_key(&step.key);
+        (changes(&step.act) || cut_short)
             && self.begun.contains(&step.key)
             && !self.undone.contains(&step.key)
             && !(self.keep && self.done.contains_key(&step.key))

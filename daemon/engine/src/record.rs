@@ -480,6 +480,8 @@ pub enum SyncStatus {
     Synced,
     /// It is not.
     OutOfSync,
+    /// It is not, and something refused the change before anything was touched.
+    Blocked,
     /// It could not be compared.
     Unknown,
 }

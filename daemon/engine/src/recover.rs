@@ -9,7 +9,7 @@ use crate::{
     Blame, Execute, Fault, Outcome, RunContext, Store, StoreError, hold,
     journal::{Journal, Trail},
     reach::{Limits, Reach},
-    record::{Durations, Ended, EnvKey, Hold, RunRecord, Unfinished},
+    record::{Ended, EnvKey, Hold, RunRecord, Unfinished},
 };
 
 /// A run that was ended by recovery.
@@ -116,7 +116,7 @@ pub(crate) async fn back<S: Store, T: Execute>(store: &S, reach: &Reach<'_, T>, 
 async fn end<S: Store>(store: &S, run: &Unfinished, journal: &Journal<'_, S>, outcome: Outcome) -> Settled {
     let hold = hold::after(&outcome, &run.plan, Timestamp::now());
     let jobs_run = journal.trail().jobs(&run.plan).into_iter().map(|(id, _)| id.clone()).collect();
-    let ended = Ended { outcome, durations: Durations::default(), jobs_run, hold };
+    let ended = Ended { outcome, durations: run.run.durations, jobs_run, hold };
     match store.end(run.run.id, &ended).await {
         Ok(()) => Ok((ended.outcome, ended.hold)),
         Err(error) => {

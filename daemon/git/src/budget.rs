@@ -133,6 +133,8 @@ pub(crate) struct Meter<R> {
 
 impl<R: Read> Read for Meter<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Asked before as well: gix drains an answer after an error, and the next byte may never come.
+        self.budget.spend(0)?;
         let count = self.reader.read(buffer)?;
         self.budget.spend(count)?;
         Ok(count)

@@ -206,6 +206,11 @@ fn certificates(path: &PathBuf) -> Result<Vec<Certificate>, Error> {
     if certificates.is_empty() {
         return Err(fail(Cause::text("it holds no certificate")));
     }
+    // Whether they can be used shows only when a client is built.
+    reqwest::blocking::Client::builder()
+        .tls_certs_only(certificates.iter().cloned())
+        .build()
+        .map_err(|error| fail(Cause::new(&error)))?;
     Ok(certificates)
 }
 

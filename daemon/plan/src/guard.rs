@@ -13,7 +13,9 @@ use crate::{
 
 /// Returns whether the planner's own store and environment created it.
 pub(crate) fn is_owned(input: &Input<'_>, observed: &Observed) -> bool {
-    observed.owner.store == input.identity.store && observed.owner.env_uid == input.identity.env_uid
+    // A uid is random and given once. Whoever has it made the resource, or adopted it from a lost store,
+    // whose name stays in the labels.
+    observed.owner.env_uid == input.identity.env_uid
 }
 
 /// Returns one refusal for each live resource that somebody else owns.

@@ -95,6 +95,9 @@ fn encrypt(screen: Screen, vault: &Vault, file: &RepoPath, replace: bool) -> Res
     if plaintext.expose().len() as u64 > PLAINTEXT_BYTES {
         return Err(Failure::new(Kind::User, "the secret is larger than 1 MiB"));
     }
+    if let Some(folder) = vault.path(file).parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::of(Kind::User, &error))?;
+    }
     trueup_secrets::encrypt(&plaintext, &vault.path(file), &vault.recipients, replace)
         .map_err(|error| secret_failure(&error))?;
     let readers: Vec<_> = vault.recipients.texts().map(str::to_owned).collect();

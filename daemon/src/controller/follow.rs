@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use trueup_engine::{Source, Trigger};
+use trueup_engine::{Source, Trigger, Urgency};
 use trueup_git::{GitSource, Watch};
 use trueup_schema::Cache;
 
@@ -74,7 +74,7 @@ impl Follower<'_> {
         let followed = |name: &&_| self.source.environments.as_ref().is_none_or(|names| names.contains(name));
         for name in catalogue.environments().filter(followed) {
             let key = crate::world::World::key(self.source, name);
-            self.daemon.queue.push(key, trigger.clone());
+            self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
         }
         publish::vanished(&self.daemon.world.store, &self.source.name, catalogue).await?;
         Ok(())

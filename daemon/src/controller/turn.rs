@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::Instrument;
-use trueup_engine::{Blame, EnvKey, Holder, Outcome, Store, Trigger};
+use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, Store, Trigger, Turn, Turns};
 use trueup_schema::TargetName;
 
-use super::{Daemon, queue::Next};
+use super::Daemon;
 use crate::{
     failure::{Failure, Kind},
     progress,
@@ -18,12 +18,12 @@ use crate::{
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Takes names from the queue until the daemon stops.
-pub(crate) async fn work(daemon: Arc<Daemon>) {
-    daemon
-        .queue
-        .work(&daemon.cancel, |key, trigger| {
+pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
+    turns
+        .serve(&daemon.cancel, |Turn { key, why, .. }| {
             let daemon = Arc::clone(&daemon);
             let span = tracing::info_span!("environment", name = %key);
+            let trigger = why.into_iter().next().unwrap_or(Trigger::Timer);
             async move { turn(&daemon, &key, trigger).await }.instrument(span)
         })
         .await;
@@ -36,7 +36,11 @@ async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
         tracing::warn!("{failure}");
     }
     publish::conclusion(&daemon.world.store, key, &result).await;
-    next(&result)
+    let next = next(&result);
+    if next == Next::Rest {
+        daemon.timers.set(&daemon.queue, key, interval(&result));
+    }
+    next
 }
 
 async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Result<Concluded, Failure> {
@@ -85,16 +89,23 @@ async fn try_settle(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
     settle_runs(&bench, &identity).await
 }
 
-/// When to look again: at the interval, or with back-off where the target is to blame.
+/// Whether to try again soon, or to rest until something is new or the interval is over.
 fn next(result: &Result<Concluded, Failure>) -> Next {
     match result {
-        Ok(Concluded { conclusion: Conclusion::Ran { outcome: Outcome::Blocked { fault }, .. }, .. })
-            if fault.error.blame != Blame::Manifest =>
-        {
-            Next::Backoff
-        }
-        Ok(concluded) => Next::After(concluded.proposal.wanted.resolved.spec.sync.interval.0),
-        Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Backoff,
-        Err(_) => Next::After(LOOK_AGAIN),
+        Ok(Concluded { conclusion: Conclusion::Ran { outcome, .. }, .. }) => match outcome {
+            Outcome::Blocked { fault } if fault.error.blame != Blame::Manifest => Next::Retry,
+            Outcome::RollbackFailed { .. } => Next::Retry,
+            Outcome::RolledBack { fault } if fault.error.blame == Blame::Moved => Next::Again,
+            Outcome::Interrupted | Outcome::Superseded => Next::Again,
+            _ => Next::Rest,
+        },
+        Ok(_) => Next::Rest,
+        Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Retry,
+        Err(_) => Next::Rest,
     }
+}
+
+/// The interval of an environment; of one that cannot be read, the usual one.
+fn interval(result: &Result<Concluded, Failure>) -> Duration {
+    result.as_ref().map_or(LOOK_AGAIN, |concluded| concluded.proposal.wanted.resolved.spec.sync.interval.0)
 }

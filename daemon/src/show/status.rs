@@ -59,6 +59,7 @@ impl Row {
             (Some(_), _) => Sync::Held,
             (None, Some(SyncStatus::Synced)) => Sync::Synced,
             (None, Some(SyncStatus::OutOfSync)) => Sync::OutOfSync,
+            (None, Some(SyncStatus::Blocked)) => Sync::Blocked,
             (None, Some(SyncStatus::Unknown) | None) => Sync::Unknown,
         }
     }

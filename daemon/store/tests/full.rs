@@ -1,5 +1,7 @@
 //! The store on a disk that is full: a file system in memory of a few megabytes, made by root.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::{fs, io::Write, path::Path};
 
 use trueup_engine::{
@@ -87,11 +89,8 @@ async fn on_a_full_disk_nothing_is_begun_and_the_way_back_is_written() {
 
         // What still fits into the pages that the file has is written; soon nothing does.
         let mut begun = Ok(());
-        for n in 0..2000 {
+        for n in 0..500 {
             begun = store.append(run, &Entry::Begin { step: StepKey(format!("step {n}")) }).await;
-            if begun.is_err() {
-                break;
-            }
         }
         let error = begun.unwrap_err();
         assert!(matches!(error, StoreError::FindFull { .. }), "{error:?}");

@@ -3,6 +3,8 @@
 //! A child is chosen by the variable `TRUEUP_TEST_CHILD`; without it a child's test does nothing but
 //! to check that it is none.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,

@@ -1,13 +1,13 @@
 //! The store on real files: what is durable, who may write, what is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{File, Permissions},
-    io::{Read, Write},
+    fs::File,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;

@@ -9,6 +9,9 @@ use crate::suggest;
 /// The longest expression, in bytes.
 const LONGEST: usize = 4096;
 
+/// Why an error says so little.
+const NOT_SHOWN: &str = "a secret is involved, so no more is shown";
+
 /// Computes expressions, each within the same fuel.
 pub(crate) struct Engine(Environment<'static>);
 
@@ -28,6 +31,8 @@ pub(crate) struct Failure {
     pub(crate) help: Option<String>,
     /// Whether it came after a secret was touched: it may depend on the secret's value.
     pub(crate) of_secret: bool,
+    /// Whether it only follows from a mistake that has been reported.
+    pub(crate) follows: bool,
 }
 
 impl Engine {
@@ -51,11 +56,18 @@ impl Engine {
         drop(scope.take_notes());
         let computed = compiled.eval(scope.root());
         let notes = scope.take_notes();
-        if let Some(refused) = notes.refused {
-            let (message, help) = (refused.message, Some(refused.help));
-            return Err(Failure { name: Some(refused.path), message, help, of_secret: false });
-        }
         let of_secret = notes.secret.is_some();
+        if let Some(refused) = notes.refused {
+            // A name that was computed from a secret is one; only what stands in the expression is shown.
+            if of_secret && !source.contains(&refused.path) {
+                let unshown = failure("a name that is computed does not exist", Some(NOT_SHOWN.into()));
+                return Err(Failure { of_secret, ..unshown });
+            }
+            return Err(Failure { name: Some(refused.path), ..failure(refused.message, Some(refused.help)) });
+        }
+        if notes.broken {
+            return Err(Failure { follows: true, ..failure("the expression uses something broken", None) });
+        }
         let value = computed.map_err(|error| explain(&error, of_secret)).and_then(|value| text_of(&value));
         match value {
             Ok(text) => Ok(Outcome { text: Zeroizing::new(text), secret: notes.secret }),
@@ -65,7 +77,7 @@ impl Engine {
 }
 
 fn failure(message: impl Into<String>, help: Option<String>) -> Failure {
-    Failure { name: None, message: message.into(), help, of_secret: false }
+    Failure { name: None, message: message.into(), help, of_secret: false, follows: false }
 }
 
 fn text_of(value: &Value) -> Result<Vec<u8>, Failure> {
@@ -113,11 +125,14 @@ fn explain(error: &Error, secret: bool) -> Failure {
             failure(detail.unwrap_or("the function does not exist").to_owned(), Some(help))
         }
         kind => match detail {
-            Some(detail) => failure(format!("the expression cannot be computed: {detail}"), None),
-            None if secret => failure(
-                format!("the expression cannot be computed: {kind}"),
-                Some("a secret is involved, so no more is shown".into()),
-            ),
+            Some(detail) => {
+                let (message, help) =
+                    detail.split_once('\n').map_or((detail, None), |(m, h)| (m, Some(h.to_owned())));
+                failure(format!("the expression cannot be computed: {message}"), help)
+            }
+            None if secret => {
+                failure(format!("the expression cannot be computed: {kind}"), Some(NOT_SHOWN.into()))
+            }
             None => failure(format!("the expression cannot be computed: {kind}"), None),
         },
     }

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use base64::Engine as _;
-use minijinja::{Environment, Error, ErrorKind, Value, filters};
+use minijinja::{Environment, Error, ErrorKind, Value, filters, value::ValueKind};
 
 use crate::manifest::{Bytes, Span};
 
@@ -58,6 +58,7 @@ pub(super) const NAMES: [&str; 16] = [
     "base64",
 ];
 
+/// Returns an error whose second line is its help.
 fn refuse(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message.into())
 }
@@ -68,11 +69,10 @@ fn size(value: &Value, unit: u64, name: &str) -> Result<u64, Error> {
         None => whole(value),
     };
     let bytes =
-        bytes.ok_or_else(|| refuse(format!("`{name}` wants a size, such as `self.resources.memory`")))?;
+        bytes.ok_or_else(|| refuse(format!("`{name}` wants a size\nsuch as `self.resources.memory`")))?;
     if bytes < unit {
-        return Err(refuse(format!(
-            "`{name}` of less than 1: a filter binds tighter than `/` and `*`, write `(a / b) | {name}`"
-        )));
+        let help = format!("a filter binds tighter than `/` and `*`: write `(a / b) | {name}`");
+        return Err(refuse(format!("`{name}` would be 0\n{help}")));
     }
     Ok(bytes / unit)
 }
@@ -89,7 +89,7 @@ fn whole(value: &Value) -> Option<u64> {
 
 fn seconds(value: &str) -> Result<u64, Error> {
     let span: Span =
-        value.parse().map_err(|_| refuse("`seconds` wants a length of time, such as `1m30s`"))?;
+        value.parse().map_err(|_| refuse("`seconds` wants a length of time\nsuch as `1m30s`"))?;
     Ok(Duration::as_secs(&span.0))
 }
 
@@ -98,6 +98,9 @@ fn default(value: &Value, otherwise: Value) -> Value {
 }
 
 fn json(value: &Value) -> Result<String, Error> {
+    if value.kind() == ValueKind::Map && value.len().is_none() {
+        return Err(refuse("`json` cannot write all secrets\nname one of them"));
+    }
     serde_json::to_string(value).map_err(|_| refuse("`json` cannot write this value"))
 }
 

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn expressions_end_at_their_own_bracket() {
         assert_eq!(show("a ${b} c"), "a <b@4> c");
-        assert_eq!(show("${ {'a': 1}['a'] }${x}"), "< {'a': 1}['a'] @2><x@21>");
+        assert_eq!(show("${ {'a': 1}['a'] }${x}"), "< {'a': 1}['a'] @2><x@20>");
         assert_eq!(show("${'}' ~ \"\\\"}\"}"), "<'}' ~ \"\\\"}\"@2>");
         assert_eq!(show("a ${b"), "unclosed at 2");
         assert_eq!(show("$ {x} $x"), "$ {x} $x");

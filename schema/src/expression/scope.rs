@@ -30,6 +30,8 @@ pub(crate) enum Tree {
     Secret(Option<Secret<Vec<u8>>>),
     /// A name that exists and cannot be used here: message and help.
     Forbidden(String, String),
+    /// A name whose own mistake has been reported.
+    Broken,
 }
 
 /// Everything that an expression can read.
@@ -45,6 +47,8 @@ pub(crate) struct Notes {
     pub(crate) refused: Option<Refused>,
     /// Whether a secret was touched, and which one first.
     pub(crate) secret: Option<String>,
+    /// Whether something was touched whose own mistake has been reported.
+    pub(crate) broken: bool,
 }
 
 /// A name that does not exist or cannot be used.
@@ -121,7 +125,7 @@ impl Level {
                 self.note(|notes| {
                     notes.secret.get_or_insert(path);
                 });
-                Some(plaintext.as_ref().map_or_else(placeholder, |secret| text_of(secret)))
+                Some(plaintext.as_ref().map_or_else(placeholder, text_of))
             }
             Tree::Computed => {
                 let message = format!("`{path}` is computed itself");
@@ -130,6 +134,10 @@ impl Level {
             }
             Tree::Forbidden(message, help) => {
                 self.refuse(path, message.clone(), help.clone());
+                None
+            }
+            Tree::Broken => {
+                self.note(|notes| notes.broken = true);
                 None
             }
             Tree::Map { .. } | Tree::List { .. } => None,
@@ -142,6 +150,18 @@ impl Level {
         let help = match bare_name(&self.path, name, names) {
             Some(full) => format!("did you mean `{full}`?"),
             None => suggest::choose(name, what, all),
+        };
+        let help = match self.path.split_once('.') {
+            None if self.path == "connects" => {
+                format!("{help}; declare it in `connects`: {{to: {name}, port: ...}}")
+            }
+            Some(("connects", component)) if !component.contains('.') => {
+                format!("{help}; declare it in `connects`: {{to: {component}, port: {name}}}")
+            }
+            None if self.path == "variables" => {
+                format!("{help}; or define it in `variables` of the environment")
+            }
+            _ => help,
         };
         let message = format!("`{path}` does not exist");
         self.refuse(path, message, help);
@@ -185,23 +205,25 @@ impl Object for Level {
 
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Value> {
         match &*self.tree {
-            Tree::Map { what, entries } => match entries.get(name) {
-                Some(found) => self.value(found, self.step(name)),
-                None => {
+            Tree::Map { what, entries } => {
+                if let Some(found) = entries.get(name) {
+                    self.value(found, self.step(name))
+                } else {
                     self.unknown(name, what, entries);
                     None
                 }
-            },
-            Tree::List { names, .. } => match names.get(name) {
-                Some(item) => self.value(item, self.step(name)),
-                None => {
+            }
+            Tree::List { names, .. } => {
+                if let Some(item) = names.get(name) {
+                    self.value(item, self.step(name))
+                } else {
                     let help = suggest::choose(name, "entries", names.keys().map(String::as_str));
                     let path = self.step(name);
                     let message = format!("`{path}` does not exist");
                     self.refuse(path, message, help);
                     None
                 }
-            },
+            }
             _ => None,
         }
     }
@@ -209,6 +231,10 @@ impl Object for Level {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         match &*self.tree {
             Tree::List { items, .. } => Enumerator::Seq(items.len()),
+            // Secrets are reached one by one, so that each is noted.
+            Tree::Map { entries, .. } if !entries.values().any(|tree| matches!(**tree, Tree::Secret(_))) => {
+                Enumerator::Values(entries.keys().map(|name| Value::from(name.as_str())).collect())
+            }
             _ => Enumerator::NonEnumerable,
         }
     }

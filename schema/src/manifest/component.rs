@@ -421,7 +421,7 @@ fn five_seconds() -> Span {
 }
 
 fn sixty_seconds() -> Span {
-    Span(Duration::from_secs(60))
+    Span(Duration::from_mins(1))
 }
 
 /// A request over HTTP.

@@ -121,11 +121,11 @@ impl Default for Sync {
     fn default() -> Self {
         Self {
             mode: SyncMode::Auto,
-            interval: Span(Duration::from_secs(60)),
+            interval: Span(Duration::from_mins(1)),
             self_heal: true,
             prune: true,
             max_deletes: Percent(30),
-            timeout: Span(Duration::from_secs(600)),
+            timeout: Span(Duration::from_mins(10)),
             rollback: RollbackWhen::OnFailure,
             stable: Span(Duration::from_secs(3)),
         }

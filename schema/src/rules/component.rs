@@ -281,7 +281,7 @@ fn health(spec: &ComponentSpec, health: &Health, findings: &mut Findings<'_>) {
 fn port_ref(spec: &ComponentSpec, port: &PortRef, path: &str, findings: &mut Findings<'_>) {
     match port {
         PortRef::Number(0) => {
-            findings.error(path, "there is no port 0", "write the name of one of the `ports`")
+            findings.error(path, "there is no port 0", "write the name of one of the `ports`");
         }
         PortRef::Name(name) if !spec.ports.iter().any(|port| port.name == *name) => {
             let help = suggest::choose(
@@ -322,7 +322,7 @@ fn process(spec: &ComponentSpec, findings: &mut Findings<'_>) {
         findings.error("user", format!("`{user}` is not a user"), "write `name`, `uid` or `uid:gid`");
     }
     for name in spec.env.keys().filter(|name| !container::is_env_name(name)) {
-        findings.error(
+        findings.error_at_key(
             &format!("env.{name}"),
             format!("`{name}` is not a name of an environment variable"),
             "write letters, digits and `_`",
@@ -331,7 +331,7 @@ fn process(spec: &ComponentSpec, findings: &mut Findings<'_>) {
     for name in
         spec.labels.keys().filter(|name| name.starts_with("trueup.dev/") || name.starts_with("dev.trueup."))
     {
-        findings.error(
+        findings.error_at_key(
             &format!("labels.{name}"),
             format!("the label `{name}` belongs to trueup"),
             "choose another name",
@@ -379,9 +379,10 @@ fn docker(docker: &DockerSpec, findings: &mut Findings<'_>) {
         for (number, name) in names.iter().enumerate().filter(|(_, name)| !container::is_capability(name)) {
             let path = format!("docker.{field}[{number}]");
             let bare = name.trim_start_matches("CAP_").to_uppercase();
-            let help = match container::is_capability(&bare) {
-                true => format!("write `{bare}`"),
-                false => suggest::choose(&bare, "capabilities", container::CAPABILITIES),
+            let help = if container::is_capability(&bare) {
+                format!("write `{bare}`")
+            } else {
+                suggest::choose(&bare, "capabilities", container::CAPABILITIES)
             };
             findings.error(&path, format!("the capability `{name}` does not exist"), help);
         }

@@ -194,7 +194,7 @@ pub(super) fn check_schedule(text: &str) -> Result<(), String> {
     }
     for (field, (name, low, high)) in fields.into_iter().zip(FIELDS) {
         if !field.split(',').all(|part| is_cron_part(part, low, high)) {
-            return Err(format!("`{field}` is not a {name} from {low} to {high}"));
+            return Err(format!("the {name} `{field}` is not from {low} to {high}"));
         }
     }
     Ok(())

@@ -199,11 +199,15 @@ fn reference(from: &str, path: &str, sources: &Sources<'_>, findings: &mut Findi
     if sources.files.contains_key(&file) {
         return;
     }
-    let own = sources.files.keys().map(RepoPath::as_str).filter(|path| path.ends_with(".age"));
+    let own = sources.files.keys().filter(|path| path.has_extension("age")).map(RepoPath::as_str);
     let own: Vec<&str> =
         own.filter_map(|path| path.strip_prefix(sources.folder)?.strip_prefix('/')).collect();
     let wanted = from.split('#').next().unwrap_or_default();
-    let help = match suggest::nearest(wanted, own.iter().copied()) {
+    let stem =
+        |path: &'_ str| path.rsplit('/').next().unwrap_or_default().trim_end_matches(".age").to_owned();
+    let stems: Vec<String> = own.iter().map(|path| stem(path)).collect();
+    let near = suggest::nearest(&stem(wanted), stems.iter().map(String::as_str));
+    let help = match own.iter().find(|path| Some(stem(path).as_str()) == near) {
         Some(meant) => format!("did you mean `{meant}`? secret files are looked up in `{}`", sources.folder),
         None => format!("make it with `trueup secret edit {file}`"),
     };

@@ -7,6 +7,7 @@ use crate::{
     located::{Findings, step},
     manifest::EnvironmentSpec,
     suggest,
+    yaml::holds_a_key,
 };
 
 pub(crate) fn check(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
@@ -69,7 +70,7 @@ fn variables(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
         let path = step("variables", name);
         if !is_identifier(name) {
             let message = format!("`{name}` is not a valid variable name");
-            findings.error(&path, message, "write letters, digits and `_`, starting with a letter");
+            findings.error_at_key(&path, message, "write letters, digits and `_`, starting with a letter");
         }
         if value.contains("${") {
             let help = "write the value itself; expressions are computed in components and patches";
@@ -93,15 +94,9 @@ fn recipients(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
     let mut seen = BTreeSet::new();
     for (number, recipient) in spec.encryption.recipients.iter().enumerate() {
         let path = format!("encryption.recipients[{number}]");
-        if recipient.starts_with("AGE-SECRET-KEY-") || recipient.contains("PRIVATE KEY") {
-            // The key itself is shown nowhere, not even as the line that it stands in.
-            let mut problem = findings.located.at(&path).error(
-                "a private key stands in the repository",
-                "remove it from the history, make a new key, and write its recipient `age1...` here"
-                    .to_owned(),
-            );
-            problem.source_line = None;
-            findings.problems.push(problem);
+        if holds_a_key(recipient) {
+            let help = "remove it from the history, make a new key, and write its recipient `age1...` here";
+            findings.error(&path, "a private key stands in the repository", help);
         } else if !is_recipient(recipient) {
             let help = "write an `age1...` recipient (`age-keygen -y KEYFILE`) or an `ssh-ed25519 AAAA...` public key";
             findings.error(&path, format!("`{recipient}` is not a recipient"), help);

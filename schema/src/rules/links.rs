@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     ComponentName, Problem, ZoneName,
-    located::{Findings, Located},
+    located::Findings,
     manifest::{EnvironmentSpec, Protocol, Publish, Until, Workload},
     resolve::Typed,
     suggest,
@@ -12,12 +12,7 @@ use crate::{
 
 type Parts = BTreeMap<ComponentName, Typed>;
 
-pub(crate) fn check(
-    spec: &EnvironmentSpec,
-    parts: &Parts,
-    environment: &Located,
-    problems: &mut Vec<Problem>,
-) {
+pub(crate) fn check(spec: &EnvironmentSpec, parts: &Parts, problems: &mut Vec<Problem>) {
     let names: BTreeSet<&ComponentName> = spec.components.iter().collect();
     for (name, part) in parts {
         let mut findings = Findings { located: &part.located, problems };
@@ -29,7 +24,6 @@ pub(crate) fn check(
     }
     published(parts, problems);
     cycles(parts, problems);
-    let _ = environment;
 }
 
 struct Link<'a, 'b> {

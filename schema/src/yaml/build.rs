@@ -108,10 +108,19 @@ impl<'a> Builder<'a> {
             Some(Err(error)) => {
                 let (message, help) = syntax::explain(&error);
                 let marker = error.marker();
-                let mark = self.mark(marker.line(), marker.col(), 1);
+                let tab = syntax::is_tab(&error).then(|| self.tab(marker.line())).flatten();
+                let (line, column) = tab.unwrap_or((marker.line(), marker.col()));
+                let mark = self.mark(line, column, 1);
                 Err(Box::new(mark.error(message, help)))
             }
         }
+    }
+
+    /// Returns the first tab that indents, from a line on: the reader points at what stands before it.
+    fn tab(&self, line: usize) -> Option<(usize, usize)> {
+        let lines = self.source.text.lines().enumerate().skip(line.saturating_sub(1));
+        let indentation = |text: &str| text.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t');
+        lines.take(3).find_map(|(number, text)| indentation(text).map(|column| (number + 1, column)))
     }
 
     fn mark(&self, line: usize, column: usize, width: usize) -> Mark {
@@ -155,12 +164,12 @@ impl<'a> Builder<'a> {
                 (Node { value, mark }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), "seq", &mark)?;
+                check_tag(tag.as_deref(), "seq", &mark)?;
                 let items = self.items(depth)?;
                 (Node { value: Value::List(items), mark }, anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.check_tag(tag.as_deref(), "map", &mark)?;
+                check_tag(tag.as_deref(), "map", &mark)?;
                 let entries = self.entries(depth)?;
                 (Node { value: Value::Map(entries), mark }, anchor)
             }
@@ -257,7 +266,7 @@ impl<'a> Builder<'a> {
         self.spend(1, &mark)?;
         match event {
             Event::Scalar(text, style, _, tag) => {
-                self.check_tag(tag.as_deref(), "str", &mark)?;
+                check_tag(tag.as_deref(), "str", &mark)?;
                 if style == ScalarStyle::Plain && matches!(&*text, "" | "~") {
                     return Err(Box::new(
                         mark.error("the key is empty", "write a key before `:`".to_owned()),
@@ -282,7 +291,7 @@ impl<'a> Builder<'a> {
         tag: Option<&Tag>,
         (mark, span): (&Mark, Span),
     ) -> Fallible<Value> {
-        let string = self.check_tag(tag, "str", mark)?;
+        let string = check_tag(tag, "str", mark)?;
         if style == ScalarStyle::Plain
             && !string
             && let Some(value) = scalar::resolve(text)
@@ -306,30 +315,32 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Finds the first line of a literal block and the column that it is indented to.
+    /// Finds the first line of a literal block, in the line of its span or the next, and its column.
     fn block(&self, text: &str, span: Span) -> Layout {
         let first = text.lines().next().unwrap_or_default();
-        let mut lines = self.source.text.lines().enumerate().skip(span.start.line().saturating_sub(1));
-        let header = lines.next();
-        let found = lines.next().filter(|(_, line)| !first.is_empty() && line.ends_with(first));
-        match (header, found) {
-            (Some(_), Some((number, line))) => Layout::Block {
-                line: narrow(number + 1),
-                column: narrow(line.chars().count() - first.chars().count() + 1),
-            },
+        let lines = self.source.text.lines().enumerate().skip(span.start.line().saturating_sub(1)).take(2);
+        let indented = |line: &str| {
+            let indent = line.strip_suffix(first)?;
+            indent.chars().all(|c| c == ' ').then_some(indent.len())
+        };
+        let mut found = lines.filter_map(|(number, line)| Some((number, indented(line)?)));
+        match found.next() {
+            Some((number, indent)) if !first.is_empty() => {
+                Layout::Block { line: narrow(number + 1), column: narrow(indent + 1) }
+            }
             _ => Layout::Scattered,
         }
     }
+}
 
-    /// Returns whether a tag says that the scalar is a string; refuses tags that mean something else.
-    fn check_tag(&self, tag: Option<&Tag>, expected: &str, mark: &Mark) -> Fallible<bool> {
-        let Some(tag) = tag else { return Ok(false) };
-        if tag.core_suffix() == Some(expected) || tag.original() == "!" {
-            return Ok(true);
-        }
-        let message = format!("the tag `{}` is not supported", tag.original());
-        Err(Box::new(mark.error(message, "remove it; quote a text that starts with `!`".to_owned())))
+/// Returns whether a tag says that the scalar is a string; refuses tags that mean something else.
+fn check_tag(tag: Option<&Tag>, expected: &str, mark: &Mark) -> Fallible<bool> {
+    let Some(tag) = tag else { return Ok(false) };
+    if tag.core_suffix() == Some(expected) || tag.original() == "!" {
+        return Ok(true);
     }
+    let message = format!("the tag `{}` is not supported", tag.original());
+    Err(Box::new(mark.error(message, "remove it; quote a text that starts with `!`".to_owned())))
 }
 
 /// Returns what `<<` adds: the entries of a map, or of each map of a list.
@@ -354,4 +365,88 @@ fn merge_sources(node: Node, key_mark: &Mark) -> Fallible<Vec<Entry>> {
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> (Vec<Node>, Vec<Problem>) {
+        read(&"a.yaml".parse().unwrap(), text.as_bytes(), &Limits::default())
+    }
+
+    fn one(text: &str) -> Node {
+        let (mut documents, problems) = parse(text);
+        assert!(problems.is_empty(), "{problems:?}");
+        documents.remove(0)
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            read(&"a.yaml".parse().unwrap(), &bytes, &Limits::default());
+        }
+
+        #[test]
+        fn reading_what_looks_like_yaml_never_panics(text in "([a-c]|[-:?,{}&*!|>#%@`'\"<\\[\\] \t\n]|\\$\\{){0,200}") {
+            let (documents, problems) = parse(&text);
+            for problem in problems {
+                prop_assert!(problem.place.line >= 1 && problem.place.column >= 1);
+                let lines = text.lines().count().max(1);
+                prop_assert!(problem.place.line as usize <= lines, "line {} of {lines}", problem.place.line);
+            }
+            drop(documents);
+        }
+    }
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let root = one("ä: ü\nöl: [a, \"b\"]\n");
+        let first = &root.entries()[0];
+        assert_eq!((first.key_mark.line, first.key_mark.column, first.key_mark.width), (1, 1, 1));
+        assert_eq!((first.node.mark.line, first.node.mark.column), (1, 4));
+        let item = &root.get("öl").unwrap().items()[1];
+        assert_eq!((item.mark.line, item.mark.column, item.mark.width), (2, 9, 3));
+    }
+
+    #[test]
+    fn a_mark_inside_of_a_text_is_exact_where_the_text_stands_as_it_reads() {
+        let at = |text: &str, offset| {
+            let root = one(text);
+            let mark = root.get("a").unwrap().mark_within(offset, 2);
+            (mark.line, mark.column)
+        };
+        assert_eq!(at("a: xyz\n", 1), (1, 5));
+        assert_eq!(at("a: 'xyz'\n", 1), (1, 6));
+        assert_eq!(at("a: |\n  one\n  two\n", 5), (3, 4));
+        let folded = "a: >-\n  one\n  two\n";
+        assert_eq!(at(folded, 5), at(folded, 0), "a folded text has only one place");
+    }
+
+    #[test]
+    fn merge_keys_fill_in_what_a_map_does_not_say() {
+        let root = one("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\nz: {\"<<\": 4}\n");
+        assert_eq!(root.to_json()["y"], serde_json::json!({"b": 3, "a": 1}));
+        assert_eq!(root.to_json()["z"], serde_json::json!({"<<": 4}));
+    }
+
+    #[test]
+    fn several_documents_are_read_and_anchors_end_with_theirs() {
+        let (documents, problems) = parse("a: &a 1\n---\nb: 2\n");
+        assert_eq!((documents.len(), problems.len()), (2, 0));
+        assert_eq!(parse("a: &a 1\n---\nb: *a\n").1.len(), 1);
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_start_is_skipped() {
+        assert_eq!(one("\u{feff}a: 1\n").entries()[0].key_mark.column, 1);
+    }
+
+    #[test]
+    fn tags_of_strings_make_strings() {
+        assert_eq!(one("a: !!str 1\nb: ! 2\n").to_json(), serde_json::json!({"a": "1", "b": "2"}));
+        assert_eq!(parse("a: !!int 1\n").1.len(), 1);
+    }
 }

@@ -10,5 +10,5 @@ mod scalar;
 mod syntax;
 
 pub(crate) use build::read;
-pub(crate) use node::{Entry, Layout, Mark, Node, Source, Text, Value};
+pub(crate) use node::{Entry, Layout, Mark, Node, Source, Text, Value, holds_a_key};
 pub(crate) use scalar::resolve as plain_scalar;

@@ -76,10 +76,18 @@ impl Mark {
             severity,
             message: message.into(),
             help: help.into(),
-            source_line: line.filter(|line| line.len() <= SHOWN_LINE).map(str::to_owned),
+            source_line: line
+                .filter(|line| line.len() <= SHOWN_LINE && !holds_a_key(line))
+                .map(str::to_owned),
             width: self.width,
         }
     }
+}
+
+/// Returns whether somebody wrote a private key into this line; it is shown nowhere.
+pub(crate) fn holds_a_key(text: &str) -> bool {
+    let upper = text.to_uppercase();
+    upper.contains("AGE-SECRET-KEY-") || upper.contains("PRIVATE KEY-")
 }
 
 impl fmt::Debug for Mark {

@@ -25,16 +25,17 @@ impl Observe for World {
             let id = component_id(component)?;
             let networks: BTreeMap<_, _> =
                 component.zones.iter().map(|zone| (zone.to_string(), json!({}))).collect();
-            let files = wanted.deliveries.get(&component.name).map(|delivered| {
-                delivered.files.iter().map(|(path, file)| (path.clone(), json!(file.digest))).collect()
-            });
+            let files: Option<serde_json::Map<_, _>> =
+                wanted.deliveries.get(&component.name).map(|delivered| {
+                    delivered.files.iter().map(|(path, file)| (path.clone(), json!(file.digest))).collect()
+                });
             let spec = json!({
                 "image": component.spec.image,
                 "command": component.spec.command,
                 "env": component.spec.env,
                 "labels": component.spec.labels,
                 "networks": networks,
-                "files": files.unwrap_or(serde_json::Map::new()),
+                "files": files.unwrap_or_default(),
             });
             let mut declared = declared(spec, Some(component));
             let networks = component.zones.iter().map(|zone| Needs {
@@ -98,11 +99,11 @@ fn declared(spec: serde_json::Value, component: Option<&ResolvedComponent>) -> D
     }
 }
 
-/// Labels change while a thing runs, files by a restart, everything else by a new thing.
-fn rules() -> trueup_plan::Rules {
+/// Returns how fields change here: labels while a thing runs, everything else by a new thing.
+pub fn rules() -> trueup_plan::Rules {
     let rule =
         |path: &str, how| Rule { path: path.into(), how, interrupts: how != How::InPlace, reason: None };
-    let rules = vec![rule("labels", How::InPlace), rule("files", How::Restart), rule("", How::Recreate)];
+    let rules = vec![rule("labels", How::InPlace), rule("", How::Recreate)];
     [Kind::Network, Kind::Volume, Kind::Workload, Kind::Job, Kind::Cron]
         .into_iter()
         .map(|kind| (kind, rules.clone()))

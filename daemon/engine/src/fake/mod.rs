@@ -8,6 +8,7 @@ mod memory;
 mod power;
 mod world;
 
+pub use compile::rules;
 pub use memory::{Memory, MemoryLease};
 pub use power::Power;
 pub use world::{Strike, Thing, Trouble, World};

@@ -161,18 +161,21 @@ impl Inner {
                 Ok(())
             }
             Act::Stop { old } => {
-                self.expect(id, old)?.running = false;
+                // The one that replaces it may be there already, and have its name.
+                self.by_handle(id, old)?.running = false;
                 Ok(())
             }
             Act::Start { old } => {
                 if let Some(old) = old {
                     self.expect(id, old)?;
                 }
-                self.start(id)
+                let handle = self.find(id)?.handle.clone();
+                fails(&self.find(id)?.spec, "start", id)?;
+                self.start(&handle)
             }
             Act::Restart { old } => {
                 self.expect(id, old)?.running = false;
-                self.start(id)
+                self.start(&old.handle)
             }
             Act::Run { .. } => {
                 fails(&self.find(id)?.spec, "run", id)?;
@@ -204,6 +207,7 @@ impl Inner {
         replaces: Option<&Aside>,
     ) -> Result<(), TargetError> {
         if let Some(old) = replaces {
+            self.refuse_in_use(id)?;
             let thing = self.expect(id, old)?.clone();
             self.things.remove(id);
             self.aside.insert((run.run, id.clone()), thing);
@@ -229,12 +233,12 @@ impl Inner {
         match act {
             Act::Create { .. } => {
                 if self.is_of(run.run, id) {
+                    self.refuse_in_use(id)?;
                     self.things.remove(id);
                 }
                 self.put_back(run.run, id);
                 Ok(())
             }
-            Act::Stop { old } => self.start_again(id, old),
             Act::Start { old } => {
                 let ours = old.as_ref().map_or(self.is_of(run.run, id), |old| self.is(id, old));
                 if let Some(thing) = self.things.get_mut(id).filter(|_| ours) {
@@ -252,8 +256,10 @@ impl Inner {
                 self.put_back(run.run, id);
                 self.start_again(id, old)
             }
-            Act::Restart { old } => self.start_again(id, old),
-            Act::Fetch { .. } | Act::Run { .. } | Act::Verify { .. } => {
+            Act::Stop { old } | Act::Restart { old } => self.start_again(id, old),
+            // A job that was cut short is stopped; it is done in one moment here.
+            Act::Run { .. } => Ok(()),
+            Act::Fetch { .. } | Act::Verify { .. } => {
                 panic!("{id}: this act has no undo, and must not be asked for one")
             }
         }
@@ -274,8 +280,27 @@ impl Inner {
     }
 
     fn start_again(&mut self, id: &ResourceId, old: &Aside) -> Result<(), TargetError> {
-        let stopped = self.things.get(id).is_some_and(|thing| !thing.running);
-        if self.is(id, old) && old.running && stopped { self.start(id) } else { Ok(()) }
+        match self.by_handle(id, old) {
+            Ok(thing) if old.running && !thing.running => self.start(&old.handle),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to take a network away from what runs on it.
+    fn refuse_in_use(&self, id: &ResourceId) -> Result<(), TargetError> {
+        let user = self.things.values().chain(self.aside.values()).find(|thing| {
+            thing.running && id.kind == Kind::Network && thing.spec["networks"].get(&id.name).is_some()
+        });
+        let error =
+            |user: &Thing| TargetError::new(Blame::Manifest, format!("{id} is in use by {}", user.handle));
+        user.map_or(Ok(()), |user| Err(error(user)))
+    }
+
+    /// Returns the thing with that handle, also where it is set aside.
+    fn by_handle(&mut self, id: &ResourceId, old: &Aside) -> Result<&mut Thing, TargetError> {
+        let mut all = self.things.values_mut().chain(self.aside.values_mut());
+        let found = all.find(|thing| thing.handle == old.handle);
+        found.ok_or_else(|| TargetError::new(Blame::Moved, format!("{id} is gone")))
     }
 
     fn find(&mut self, id: &ResourceId) -> Result<&mut Thing, TargetError> {
@@ -287,29 +312,27 @@ impl Inner {
         self.find(id).and_then(|thing| if thing.handle == old.handle { Ok(thing) } else { Err(moved()) })
     }
 
-    fn start(&mut self, id: &ResourceId) -> Result<(), TargetError> {
-        let spec = self.find(id)?.spec.clone();
-        fails(&spec, "start", id)?;
-        let networks = spec["networks"].as_object().into_iter().flat_map(|networks| networks.keys());
+    /// Starts the thing with that handle, also where it is set aside.
+    fn start(&mut self, handle: &str) -> Result<(), TargetError> {
+        let all = || self.things.values().chain(self.aside.values());
+        let refuse = |why: String| Err(TargetError::new(Blame::Target, format!("{handle}: {why}")));
+        let Some(thing) = all().find(|thing| thing.handle == handle) else { return refuse("gone".into()) };
+        let networks = thing.spec["networks"].as_object().into_iter().flat_map(|networks| networks.keys());
         for network in networks {
             let there = self.things.keys().any(|id| id.kind == Kind::Network && id.name == *network);
             if !there {
-                return Err(TargetError::new(Blame::Target, format!("{id}: no network {network}")));
+                return refuse(format!("no network {network}"));
             }
         }
-        let rival = self.things.iter().find(|(other, thing)| {
-            *other != id
-                && thing.running
-                && !spec["address"].is_null()
-                && thing.spec["address"] == spec["address"]
-        });
-        if let Some((rival, _)) = rival {
-            return Err(TargetError::new(Blame::Target, format!("{id}: {rival} has its address")));
+        let address = &thing.spec["address"];
+        let same = |other: &&Thing| !address.is_null() && other.spec["address"] == *address;
+        if let Some(rival) = all().find(|other| other.handle != handle && other.running && same(other)) {
+            return refuse(format!("{} has its address", rival.handle));
         }
         self.serial += 1;
         let serial = self.serial;
-        let thing = self.find(id)?;
-        if !thing.running {
+        let mut all = self.things.values_mut().chain(self.aside.values_mut());
+        if let Some(thing) = all.find(|thing| thing.handle == handle && !thing.running) {
             (thing.running, thing.started) = (true, serial);
         }
         Ok(())

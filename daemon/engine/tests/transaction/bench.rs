@@ -1,6 +1,10 @@
 //! A process that can die: a world, a store and one environment.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{
@@ -10,8 +14,8 @@ use trueup_engine::{
     recover, run,
     store::RunFilter,
 };
-use trueup_plan::{Act, Applied, Desired, Plan, ResourceId};
-use trueup_schema::manifest::{Percent, RollbackWhen};
+use trueup_plan::{Act, Applied, Plan, ResourceId};
+use trueup_schema::manifest::RollbackWhen;
 
 use crate::{planner, sketch::Sketch};
 
@@ -55,7 +59,10 @@ impl Bench {
 
     pub(crate) async fn plan(&self, sketch: &Sketch) -> Plan {
         let jobs_done = self.store.jobs_done(&self.env).await.unwrap();
-        planner::plan(&self.world.things(), sketch, &jobs_done)
+        let desired = planner::desired(sketch, &jobs_done);
+        let applied = self.store.applied(&self.env).await.unwrap();
+        let identity = self.store.establish(&self.env).await.unwrap();
+        planner::plan(&self.world.live(), &desired, applied.as_ref(), &identity)
     }
 
     pub(crate) async fn context(&self, run: RunId) -> RunContext {
@@ -132,32 +139,18 @@ pub(crate) fn terms(plan: &Plan) -> Terms {
     Terms {
         applied: Some(Applied {
             revision: plan.revision.clone(),
-            desired: desired(plan),
+            desired: planner::desired(&Sketch::default(), &BTreeSet::new()),
             at: plan.revision.time,
             drift_since: BTreeMap::new(),
         }),
         kept: Kept::default(),
         hold: None,
         rollback: RollbackWhen::OnFailure,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_mins(10),
         limits: Limits::default(),
         undo_materials: Arc::default(),
         supersede: CancellationToken::new(),
         inherited: Vec::new(),
-    }
-}
-
-fn desired(plan: &Plan) -> Desired {
-    Desired {
-        environment: plan.environment.clone(),
-        target: plan.target.clone(),
-        revision: plan.revision.clone(),
-        resources: BTreeMap::new(),
-        rules: BTreeMap::new(),
-        prune: true,
-        max_deletes: Percent(100),
-        self_heal: true,
-        notes: Vec::new(),
     }
 }
 

@@ -12,18 +12,18 @@ use crate::{
     sketch::{Sketch, component},
 };
 
-fn three(image: u8, extra: serde_json::Value) -> Sketch {
+fn three(image: u8, extra: &serde_json::Value) -> Sketch {
     let a = component(Kind::Workload, "a");
     let mut spec = json!({ "image": image });
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     Sketch::default()
-        .with(Kind::Workload, "a", json!({ "image": image }), &[])
-        .with(Kind::Workload, "b", spec, &[&a])
-        .with(Kind::Workload, "c", json!({ "image": image }), &[&a])
+        .with(Kind::Workload, "a", &json!({ "image": image }), &[])
+        .with(Kind::Workload, "b", &spec, &[&a])
+        .with(Kind::Workload, "c", &json!({ "image": image }), &[&a])
 }
 
 async fn superseded(bench: &Bench) {
-    let plan = bench.plan(&three(2, json!({ "hang": true }))).await;
+    let plan = bench.plan(&three(2, &json!({ "hang": true }))).await;
     let terms = terms(&plan);
     let cancel = CancellationToken::new();
     let newer = async {
@@ -44,13 +44,13 @@ async fn outcomes(bench: &Bench) -> Vec<Outcome> {
 #[test]
 fn the_next_run_commits_what_the_superseded_one_did() {
     block_on(async {
-        let bench = Bench::at(&three(1, json!({}))).await;
+        let bench = Bench::at(&three(1, &json!({}))).await;
         superseded(&bench).await;
-        let good = three(3, json!({}));
+        let good = three(3, &json!({}));
         let plan = bench.plan(&good).await;
         let terms = Terms { inherited: bench.unfinished().await, ..terms(&plan) };
         bench.run_on(&plan, &terms, &CancellationToken::new()).await.unwrap().unwrap();
-        assert!(bench.plan(&good).await.steps.is_empty());
+        assert!(bench.plan(&good).await.is_empty());
         assert_eq!(outcomes(&bench).await, [Outcome::Applied, Outcome::Superseded]);
         bench.assert_clean().await;
     });
@@ -59,10 +59,10 @@ fn the_next_run_commits_what_the_superseded_one_did() {
 #[test]
 fn when_the_next_run_fails_too_both_are_taken_back() {
     block_on(async {
-        let bench = Bench::at(&three(1, json!({}))).await;
+        let bench = Bench::at(&three(1, &json!({}))).await;
         let things = bench.world.things();
         superseded(&bench).await;
-        let plan = bench.plan(&three(3, json!({ "fail": "health" }))).await;
+        let plan = bench.plan(&three(3, &json!({ "fail": "health" }))).await;
         let terms = Terms { inherited: bench.unfinished().await, ..terms(&plan) };
         let failed = bench.run_on(&plan, &terms, &CancellationToken::new()).await.unwrap().unwrap_err();
         assert!(matches!(failed.outcome, Outcome::RolledBack { .. }), "{failed}");
@@ -74,11 +74,11 @@ fn when_the_next_run_fails_too_both_are_taken_back() {
 #[test]
 fn health_that_the_superseded_run_waited_for_is_waited_for_by_the_next() {
     block_on(async {
-        let bench = Bench::at(&three(1, json!({}))).await;
+        let bench = Bench::at(&three(1, &json!({}))).await;
         let things = bench.world.things();
         superseded(&bench).await;
         // Nothing is left to do, but that `b` is healthy was never seen.
-        let plan = bench.plan(&three(2, json!({ "hang": true }))).await;
+        let plan = bench.plan(&three(2, &json!({ "hang": true }))).await;
         assert!(plan.steps.iter().all(|step| step.resource.name != "b"));
         let terms = Terms { inherited: bench.unfinished().await, ..terms(&plan) };
         let failed = bench.run_on(&plan, &terms, &CancellationToken::new()).await.unwrap().unwrap_err();
@@ -92,7 +92,7 @@ fn health_that_the_superseded_run_waited_for_is_waited_for_by_the_next() {
 #[test]
 fn a_crash_after_it_was_superseded_takes_it_back() {
     block_on(async {
-        let bench = Bench::at(&three(1, json!({}))).await;
+        let bench = Bench::at(&three(1, &json!({}))).await;
         let things = bench.world.things();
         superseded(&bench).await;
         let plan = bench.unfinished().await[0].plan.clone();

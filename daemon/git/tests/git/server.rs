@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -12,6 +12,12 @@ use std::{
     },
     thread,
 };
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tempfile::TempDir;
 
 /// A server on a free port, until the test ends.
 pub(crate) struct Server {
@@ -33,17 +39,17 @@ impl Server {
         let requests = Arc::new(AtomicUsize::new(0));
         let logins = Arc::new(Mutex::new(Vec::new()));
         let (count, seen, answer) = (Arc::clone(&requests), Arc::clone(&logins), Arc::new(answer));
-        thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let (count, seen, answer) = (Arc::clone(&count), Arc::clone(&seen), Arc::clone(&answer));
-                thread::spawn(move || {
-                    let Some(request) = Request::read(&stream) else { return };
-                    count.fetch_add(1, Ordering::SeqCst);
-                    seen.lock().unwrap().extend(request.headers.get("authorization").cloned());
-                    answer(&request, &mut stream);
-                });
-            }
-        });
+        let serve = move |mut stream: TcpStream| {
+            let (count, seen, answer) = (Arc::clone(&count), Arc::clone(&seen), Arc::clone(&answer));
+            thread::spawn(move || {
+                let request = Request::read(&stream)?;
+                count.fetch_add(1, Ordering::SeqCst);
+                seen.lock().unwrap().extend(request.headers.get("authorization").cloned());
+                answer(&request, &mut stream);
+                Some(())
+            });
+        };
+        thread::spawn(move || listener.incoming().flatten().for_each(serve));
         Self { address, requests, logins }
     }
 
@@ -61,6 +67,79 @@ impl Server {
     }
 }
 
+/// A server over TLS, whose certificate is from an authority of its own.
+pub(crate) struct TlsServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: PathBuf,
+    _folder: TempDir,
+}
+
+impl TlsServer {
+    /// Serves the repository at `path` to everybody.
+    pub(crate) fn git(path: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Arc::new(certified(folder.path()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let path = path.to_owned();
+        let serve = move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            let Some(request) = Request::read(&mut stream) else { return };
+            request.run_git(&path, &mut stream);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        };
+        thread::spawn(move || listener.incoming().flatten().for_each(serve));
+        Self { address, authority: folder.path().join("ca.pem"), _folder: folder }
+    }
+}
+
+/// Makes an authority and a certificate of it for 127.0.0.1.
+fn certified(folder: &Path) -> ServerConfig {
+    let request =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let openssl = |arguments: &[&str]| {
+        let made =
+            Command::new("openssl").current_dir(folder).args(request).args(arguments).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    };
+    openssl(&[
+        "-subj",
+        "/CN=authority",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem",
+        "-addext",
+        "keyUsage=keyCertSign",
+    ]);
+    openssl(&[
+        "-subj",
+        "/CN=server",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.pem",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]);
+    let certificate = CertificateDer::from_pem_file(folder.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).unwrap();
+    ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap()
+}
+
 /// One request.
 pub(crate) struct Request {
     method: String,
@@ -71,7 +150,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    fn read(stream: &TcpStream) -> Option<Self> {
+    fn read(stream: impl Read) -> Option<Self> {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
@@ -87,16 +166,15 @@ impl Request {
         }
         let mut body = Vec::new();
         if headers.get("transfer-encoding").is_some_and(|kind| kind == "chunked") {
-            loop {
+            let mut done = false;
+            while !done {
                 let mut size = String::new();
                 reader.read_line(&mut size).ok()?;
                 let size = usize::from_str_radix(size.trim(), 16).ok()?;
                 let mut chunk = vec![0; size + 2];
                 reader.read_exact(&mut chunk).ok()?;
-                if size == 0 {
-                    break;
-                }
                 body.extend_from_slice(&chunk[..size]);
+                done = size == 0;
             }
         } else if let Some(size) = headers.get("content-length") {
             body.resize(size.parse().ok()?, 0);
@@ -105,7 +183,7 @@ impl Request {
         Some(Self { method, path: path.to_owned(), query: query.to_owned(), headers, body })
     }
 
-    fn run_git(&self, repository: &Path, stream: &mut TcpStream) {
+    fn run_git(&self, repository: &Path, stream: &mut impl Write) {
         let header = |name: &str| self.headers.get(name).cloned().unwrap_or_default();
         let mut child = Command::new("git")
             .arg("http-backend")

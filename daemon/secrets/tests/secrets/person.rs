@@ -67,7 +67,7 @@ pub(crate) fn printed(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {:?}", error.help());
     let mut next = std::error::Error::source(error);
     while let Some(error) = next {
-        text += &format!(" {error} {error:?}");
+        text = format!("{text} {error} {error:?}");
         next = error.source();
     }
     text
