@@ -59,10 +59,10 @@ impl World {
             [] => Err(Failure::new(Kind::User, format!("no source has an environment `{env}`"))
                 .hint("name it in the `environments` of a source of the configuration")),
             several => {
-                let names: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
+                let list: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
                 Err(Failure::new(
                     Kind::User,
-                    format!("several sources may have `{env}`: {}", names.join(", ")),
+                    format!("several sources may have `{env}`: {}", list.join(", ")),
                 )
                 .hint("choose one with `--source`"))
             }

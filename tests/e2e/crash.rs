@@ -155,9 +155,11 @@ fn settled(lab: &Lab) -> Result<bool, Failed> {
 
 /// A daemon without a crash point brings the world to its end, and nothing is left over.
 pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
+    // What was seen before the crash may not be true any more: a new look is waited for.
+    let seen = lab.status_if_known()?["observed"].clone();
     let daemon = lab.daemon()?;
     let start = Instant::now();
-    while !settled(lab)? {
+    while lab.status_if_known()?["observed"] == seen || !settled(lab)? {
         if start.elapsed() > PATIENCE {
             return Err(
                 format!("it does not converge: {}\n{}", lab.status_if_known()?, lab.daemon_log()).into()
@@ -166,7 +168,10 @@ pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
         std::thread::sleep(Duration::from_millis(20));
     }
     daemon.stop()?;
-    nothing_is_left(lab)?;
+    nothing_is_left(lab).map_err(|error| {
+        let what = error.message().unwrap_or("?");
+        format!("{what}\n{}\n{}", lab.status_if_known().unwrap_or_default(), lab.daemon_log())
+    })?;
     let status = lab.status()?;
     let sync = if scenario == Scenario::Rollback { "Held" } else { "Synced" };
     if status["sync"] != sync || status["health"] != "Healthy" {

@@ -186,7 +186,7 @@ impl Docker {
         if !unreachable {
             return failure::failed(doing, error);
         }
-        TargetError::new(Blame::Target, format!("the engine at {} does not answer", self.0.endpoint))
+        TargetError::new(Blame::Away, format!("the engine at {} does not answer", self.0.endpoint))
             .caused_by(error)
             .help("check that it runs, and that trueup may use its socket")
     }

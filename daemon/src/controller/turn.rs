@@ -101,6 +101,7 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
         Ok(Concluded { conclusion: Conclusion::Ran { outcome, .. }, .. }) => match outcome {
             Outcome::Blocked { fault } if fault.error.blame != Blame::Manifest => Next::Retry,
             Outcome::RollbackFailed { .. } => Next::Retry,
+            Outcome::RolledBack { fault } if fault.error.blame == Blame::Away => Next::Retry,
             Outcome::RolledBack { fault } if fault.error.blame == Blame::Moved => Next::Again,
             Outcome::Interrupted | Outcome::Superseded => Next::Again,
             _ => Next::Rest,
