@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::{lab::Lab, proxy::Proxy, random::Random, rig::Engine};
+use crate::{lab::Lab, proxy::Proxy, random::{Random, say}, rig::Engine};
 
 const IMAGE: &str = "trueup-test/busybox:1";
 
@@ -16,7 +16,7 @@ const IMAGE: &str = "trueup-test/busybox:1";
 const SAMPLE: usize = 6;
 
 /// How long a daemon may take to come to its crash point, or to converge without one.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is going on when the daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,11 @@ fn at_journal_writes(engine: &Engine, scenario: Scenario) -> Result<(), Failed> 
         converges(lab, scenario)
             .map_err(|error| format!("killed at {point}: {}", error.message().unwrap_or("?")))?;
     }
-    println!("{} {scenario:?}: killed at {killed} of {} points, {last} writes", engine.name, points.len());
+    say(&format!(
+        "{} {scenario:?}: killed at {killed} of {} points, {last} writes",
+        engine.name,
+        points.len()
+    ));
     if killed * 2 < points.len() {
         return Err(format!("only {killed} of {} points killed the daemon", points.len()).into());
     }

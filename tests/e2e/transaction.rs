@@ -37,8 +37,11 @@ fn five(lab: &Lab) -> Result<(), Failed> {
     )
 }
 
+/// One test on one engine.
+type Test = fn(&Engine) -> Result<(), Failed>;
+
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let tests: [(&str, fn(&Engine) -> Result<(), Failed>); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
         ("only_the_edited_component_changes", only_the_edited_component_changes),
         ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
