@@ -31,7 +31,7 @@ use cron::Crons;
 use timer::Timers;
 
 /// How long an environment rests whose target fails.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
 
 /// What all tasks of the daemon share.
 pub(crate) struct Daemon {

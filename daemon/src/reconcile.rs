@@ -6,7 +6,7 @@
 //!                                                   └─ failed ─ rolled back, held
 //! ```
 //!
-//! The preview is [`propose`]; the run is [`propose`] and [`run`]. Nothing else computes what would change,
+//! The preview is [`propose`]; the run is [`propose`] and [`run()`]. Nothing else computes what would change,
 //! and neither knows what asked for it.
 
 use std::{

@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::{lab::Lab, proxy::Proxy, random::{Random, say}, rig::Engine};
+use crate::{
+    lab::Lab,
+    proxy::Proxy,
+    random::{Random, say},
+    rig::Engine,
+};
 
 const IMAGE: &str = "trueup-test/busybox:1";
 

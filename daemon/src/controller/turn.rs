@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// When an environment is looked at again that cannot say so itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Takes names from the queue until the daemon stops.
 pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
@@ -106,9 +106,8 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
             Outcome::Interrupted | Outcome::Superseded => Next::Again,
             _ => Next::Rest,
         },
-        Ok(_) => Next::Rest,
         Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Retry,
-        Err(_) => Next::Rest,
+        Ok(_) | Err(_) => Next::Rest,
     }
 }
 

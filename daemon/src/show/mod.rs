@@ -50,6 +50,7 @@ impl Screen {
     }
 
     /// Prints a text and a line's end.
+    #[expect(clippy::unused_self, reason = "whoever prints data has a screen")]
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| {
