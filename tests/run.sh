@@ -18,12 +18,17 @@ check_sources() {
   cargo fmt --all --check
   cargo clippy --workspace --all-targets --quiet -- -D warnings
   RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
-  if command -v cargo-deny >/dev/null; then
-    stage 'dependencies and licenses'
-    cargo deny --log-level error check bans licenses sources
-  else
-    echo 'cargo-deny is not installed: the rules of deny.toml were not checked (cargo install cargo-deny)'
-  fi
+  stage 'dependencies and licenses'
+  cargo_deny --log-level error check bans licenses sources
+}
+
+# cargo-deny, built once and kept outside of the checkout.
+cargo_deny() {
+  local version=0.20.2 root
+  root=${TRUEUP_RIG_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/trueup-rig}/cargo-deny-$version
+  [ -x "$root/bin/cargo-deny" ] || CARGO_TARGET_DIR=$root/target cargo install --quiet --locked --version "$version" --root "$root" cargo-deny
+  rm -rf "$root/target"
+  "$root/bin/cargo-deny" "$@"
 }
 
 main() {
@@ -31,7 +36,8 @@ main() {
   stage 'build'
   cargo build --workspace --all-targets --quiet
   stage 'the real parts'
-  trap 'tests/rig/rig.sh down' EXIT
+  # A rig that somebody keeps up stays up.
+  tests/rig/rig.sh status | grep -q running || trap 'tests/rig/rig.sh down' EXIT
   tests/rig/rig.sh up || echo 'some parts are missing, see above'
   stage 'tests'
   cargo test --workspace --no-fail-fast -- "$@"

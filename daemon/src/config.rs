@@ -109,7 +109,7 @@ impl Default for Limits {
             files: 50_000,
             file_bytes: 4 << 20,
             fetch_bytes: 512 << 20,
-            fetch_timeout: Span(Duration::from_secs(60)),
+            fetch_timeout: Span(Duration::from_mins(1)),
         }
     }
 }

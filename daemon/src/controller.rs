@@ -10,6 +10,7 @@
 //! ```
 
 mod checkout;
+mod cron;
 mod follow;
 mod timer;
 mod turn;
@@ -26,16 +27,18 @@ use crate::{
     world::World,
 };
 use checkout::Checkouts;
+use cron::Crons;
 use timer::Timers;
 
 /// How long an environment rests whose target fails.
-const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
+const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
 
 /// What all tasks of the daemon share.
 pub(crate) struct Daemon {
     world: World,
     queue: Queue<EnvKey, Trigger>,
     timers: Timers,
+    crons: Crons,
     checkouts: Checkouts,
     cancel: CancellationToken,
 }
@@ -51,6 +54,7 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
         world,
         queue,
         timers: Timers::default(),
+        crons: Crons::default(),
         checkouts: Checkouts::default(),
         cancel: CancellationToken::new(),
     });

@@ -109,7 +109,7 @@ impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         let kind = match error.blame {
             Blame::Manifest => Kind::Config,
-            Blame::Target | Blame::TimedOut => Kind::Target,
+            Blame::Target | Blame::Away | Blame::TimedOut => Kind::Target,
             Blame::Moved => Kind::Refused,
             Blame::Cancelled => Kind::Interrupted,
         };

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use trueup_engine::{Execute, Identity, Outcome, RunContext, RunId, Store, record::Health};
+use trueup_engine::{Execute, Identity, RunContext, RunId, Store, record::Health};
 use trueup_plan::{Act, Desired, Probe, ResourceId};
 use trueup_schema::Materials;
 
@@ -27,9 +27,7 @@ pub(crate) async fn condition<S: Store, T: Execute>(
     conclusion: &Conclusion,
     proposal: &Proposal,
 ) -> Result<Condition, Failure> {
-    let reached =
-        matches!(conclusion, Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. });
-    if reached {
+    if conclusion.is_reached() {
         return Ok(check(bench, &proposal.identity, &proposal.desired, &proposal.materials).await);
     }
     match bench.store.applied(&proposal.identity.key()).await? {

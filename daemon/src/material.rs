@@ -47,7 +47,7 @@ pub(crate) fn kept(snapshot: &Snapshot, proposal: &Proposal) -> Result<Kept, Fai
 /// Files that are still where they were delivered are not needed, so that a key that is gone does not
 /// stop a rollback here: what is missing is met, with its name, when it is needed.
 pub(crate) async fn of_last_applied<S: Store>(store: &S, keys: &Identities, key: &EnvKey) -> Materials {
-    match last_applied(store, keys, key).await {
+    match materials(store, keys, key).await {
         Ok(materials) => materials.unwrap_or_default(),
         Err(failure) => {
             tracing::warn!(environment = %key, "the last applied revision cannot be read again: {failure}");
@@ -56,14 +56,19 @@ pub(crate) async fn of_last_applied<S: Store>(store: &S, keys: &Identities, key:
     }
 }
 
-async fn last_applied<S: Store>(
+/// Returns the files of the last applied revision, as the store kept them.
+pub(crate) async fn last_applied<S: Store>(store: &S, key: &EnvKey) -> Result<Option<Snapshot>, StoreError> {
+    let Some(last) = store.kept(key).await?.into_iter().next() else { return Ok(None) };
+    let files = store.inputs(last.run).await?;
+    Ok(files.map(|files| Snapshot { revision: last.revision, files: Arc::new(files) }))
+}
+
+async fn materials<S: Store>(
     store: &S,
     keys: &Identities,
     key: &EnvKey,
 ) -> Result<Option<Materials>, Failure> {
-    let Some(last) = store.kept(key).await?.into_iter().next() else { return Ok(None) };
-    let Some(files) = store.inputs(last.run).await? else { return Ok(None) };
-    let snapshot = Snapshot { revision: last.revision, files: Arc::new(files) };
+    let Some(snapshot) = last_applied(store, key).await? else { return Ok(None) };
     let resolved = load(&snapshot, &Limits::default())?.resolve(&key.environment)?;
     open(store.digest_key(), keys, &snapshot, resolved, BTreeSet::new()).map(|wanted| Some(wanted.materials))
 }

@@ -60,6 +60,6 @@ impl Drop for Bars {
 
 impl Progress for Log {
     fn tell(&self, resource: &ResourceId, text: &str) {
-        tracing::info!(%resource, "{text}");
+        tracing::debug!(%resource, "{text}");
     }
 }

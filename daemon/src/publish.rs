@@ -23,6 +23,13 @@ pub(crate) struct Concluded {
     pub(crate) condition: Condition,
 }
 
+impl Concluded {
+    /// Returns whether what is declared is what runs now.
+    pub(crate) fn is_reached(&self) -> bool {
+        self.conclusion.is_reached()
+    }
+}
+
 /// Reconciles, and looks at what runs afterwards.
 pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
@@ -54,7 +61,9 @@ async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Re
         Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. } => {
             (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
         }
-        Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))) => (SyncStatus::Blocked, wait.to_string()),
+        Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))) => {
+            (SyncStatus::Blocked, wait.to_string())
+        }
         Conclusion::Waits(wait) => (SyncStatus::OutOfSync, wait.to_string()),
         Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. } => {
             (SyncStatus::Blocked, outcome_line(&plan.revision, outcome))

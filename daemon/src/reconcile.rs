@@ -6,7 +6,7 @@
 //!                                                   └─ failed ─ rolled back, held
 //! ```
 //!
-//! The preview is [`propose`]; the run is [`propose`] and [`run`]. Nothing else computes what would change,
+//! The preview is [`propose`]; the run is [`propose`] and [`run()`]. Nothing else computes what would change,
 //! and neither knows what asked for it.
 
 use std::{
@@ -24,7 +24,7 @@ use trueup_engine::{
     recover, run,
 };
 use trueup_plan::{Applied, Desired, Input, Ownership, Plan, Wait};
-use trueup_schema::{Catalogue, Materials, Snapshot, manifest::SyncMode};
+use trueup_schema::{Catalogue, Materials, Snapshot, load, manifest::SyncMode};
 use trueup_secrets::Identities;
 
 use crate::{
@@ -78,6 +78,13 @@ pub(crate) enum Conclusion {
     Ran { run: RunId, outcome: Outcome, took: Duration },
 }
 
+impl Conclusion {
+    /// Returns whether what is declared is what runs now.
+    pub(crate) fn is_reached(&self) -> bool {
+        matches!(self, Self::InSync | Self::Ran { outcome: Outcome::Applied, .. })
+    }
+}
+
 /// What both need beside the request.
 pub(crate) struct Bench<'a, S, T> {
     pub(crate) store: &'a S,
@@ -128,12 +135,39 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
     settle(bench, &identity).await?;
     let proposal = propose(bench.store, bench.keys, bench.target, request).await?;
     if let Some(wait) = waits(bench.store, request, &proposal).await? {
+        keep_alive(bench, request, lease, &proposal).await?;
         return Ok((Conclusion::Waits(wait), proposal));
     }
     if proposal.plan.is_empty() && request.approval.hold.is_none() {
         return Ok((Conclusion::InSync, proposal));
     }
     apply(bench, request, lease, trigger, proposal).await
+}
+
+/// Repairs what was applied last while its successor is held: a hold keeps a commit out, it does not let
+/// go of what runs.
+async fn keep_alive<S: Store, T: Observe + Execute>(
+    bench: &Bench<'_, S, T>,
+    request: &Request<'_>,
+    lease: &S::Lease,
+    held: &Proposal,
+) -> Result<(), Failure> {
+    let holds = bench.store.holds(request.key).await?;
+    let Some(hold) = hold::waiting(&holds, &held.plan.desired_digest) else { return Ok(()) };
+    let Some(snapshot) = material::last_applied(bench.store, request.key).await? else { return Ok(()) };
+    let catalogue = load(&snapshot, &trueup_schema::Limits::default())?;
+    // The commit of a run releases holds; this one begins anew with it.
+    let approval = Approval { run: true, hold: Some(hold.clone()), ..Approval::default() };
+    let request = Request { key: request.key, snapshot: &snapshot, catalogue: &catalogue, approval };
+    let proposal = propose(bench.store, bench.keys, bench.target, &request).await?;
+    let digest = &proposal.plan.desired_digest;
+    let is_held = holds
+        .iter()
+        .any(|hold| matches!(&hold.kind, HoldKind::Automatic { desired, .. } if desired == digest));
+    if proposal.plan.is_empty() || !proposal.plan.refusals.is_empty() || is_held {
+        return Ok(());
+    }
+    apply(bench, &request, lease, Trigger::Drift, proposal).await.map(drop)
 }
 
 /// Ends what a dead process left unfinished, before anything new is planned.
@@ -248,7 +282,8 @@ async fn apply<S: Store, T: Observe + Execute>(
 }
 
 impl<S, T> Bench<'_, S, T> {
-    fn context(&self, identity: Identity, run: RunId, materials: Arc<Materials>) -> RunContext {
+    /// Returns what the acts of a run share.
+    pub(crate) fn context(&self, identity: Identity, run: RunId, materials: Arc<Materials>) -> RunContext {
         RunContext {
             identity,
             run,

@@ -59,10 +59,10 @@ impl World {
             [] => Err(Failure::new(Kind::User, format!("no source has an environment `{env}`"))
                 .hint("name it in the `environments` of a source of the configuration")),
             several => {
-                let names: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
+                let list: Vec<_> = several.iter().map(|source| source.name.as_str()).collect();
                 Err(Failure::new(
                     Kind::User,
-                    format!("several sources may have `{env}`: {}", names.join(", ")),
+                    format!("several sources may have `{env}`: {}", list.join(", ")),
                 )
                 .hint("choose one with `--source`"))
             }
@@ -151,7 +151,7 @@ fn checkout(global: &Global) -> Result<config::Source, Failure> {
     let root = trueup_git::discover(&global.dir).map_err(|error| git_failure(&error))?;
     let name = match &global.source {
         Some(name) => name.clone(),
-        None => repository_name(&root)?,
+        None => repository_name(&crate::command::root(global))?,
     };
     Ok(config::Source {
         name,

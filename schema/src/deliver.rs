@@ -12,6 +12,7 @@ use crate::{
     expression::{Engine, Scope},
     manifest::{FileSpec, SecretSpec},
     resolve::surroundings,
+    resolved::edit_command,
     rules::{
         container::{parse_mode, parse_owner},
         delivery::PULL,
@@ -253,7 +254,10 @@ impl<'a> Delivery<'a> {
                 None
             }
             Some(secret) if secret.expose().is_empty() => {
-                let help = format!("write a value with `trueup secret edit {}`", reference.file);
+                let help = format!(
+                    "write a value with `{}`",
+                    edit_command(self.resolved.name.as_str(), &reference.file)
+                );
                 self.problem(&reference.place, format!("the secret `{shown}` is empty"), &help);
                 None
             }

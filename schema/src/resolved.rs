@@ -80,6 +80,12 @@ pub struct SecretRef {
     pub place: Place,
 }
 
+/// Returns the command that writes a secret file: it names the environment, then the file from there.
+pub(crate) fn edit_command(environment: &str, file: &RepoPath) -> String {
+    let inside = file.as_str().split_once(&format!("/{environment}/"));
+    format!("trueup secret edit {environment} {}", inside.map_or(file.as_str(), |(_, rest)| rest))
+}
+
 /// What a component gets delivered, by digest. Computed by `deliver` once the secrets are open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

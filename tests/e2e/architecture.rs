@@ -1,6 +1,6 @@
 //! Who may import whom: held against what Cargo knows of the workspace.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("architecture::imports_point_inwards", imports_point_inwards),
         Trial::test("architecture::pure_crates_do_no_io", pure_crates_do_no_io),
+        Trial::test("architecture::every_security_claim_names_a_test", every_security_claim_names_a_test),
     ]
 }
 
@@ -80,6 +81,38 @@ fn pure_crates_do_no_io() -> Result<(), Failed> {
             if IMPURE.contains(&dependency.as_str()) {
                 return Err(format!("`{name}` is pure and must not depend on `{dependency}`").into());
             }
+        }
+    }
+    Ok(())
+}
+
+/// Every test that `SECURITY.md` names exists.
+fn every_security_claim_names_a_test() -> Result<(), Failed> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let claims = fs::read_to_string(root.join("SECURITY.md"))?;
+    let mut code = String::new();
+    for folder in ["schema", "daemon", "tests"] {
+        collect(&root.join(folder), &mut code)?;
+    }
+    let names = claims.split('`').filter(|name| name.contains('_') && !name.contains([' ', '\n', '/', '$']));
+    let unknown: Vec<_> = names
+        .filter(|name| !code.contains(&format!("fn {name}(")) && !code.contains(&format!("::{name}\"")))
+        .collect();
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("SECURITY.md names tests that do not exist: {unknown:?}").into())
+    }
+}
+
+/// Adds every Rust file below a folder to `code`.
+fn collect(folder: &Path, code: &mut String) -> Result<(), Failed> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, code)?;
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            code.push_str(&fs::read_to_string(&path)?);
         }
     }
     Ok(())

@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::{lab::Lab, proxy::Proxy, random::Random, rig::Engine};
+use crate::{
+    lab::Lab,
+    proxy::Proxy,
+    random::{Random, say},
+    rig::Engine,
+};
 
 const IMAGE: &str = "trueup-test/busybox:1";
 
@@ -16,7 +21,7 @@ const IMAGE: &str = "trueup-test/busybox:1";
 const SAMPLE: usize = 6;
 
 /// How long a daemon may take to come to its crash point, or to converge without one.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What is going on when the daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +99,11 @@ fn at_journal_writes(engine: &Engine, scenario: Scenario) -> Result<(), Failed> 
         converges(lab, scenario)
             .map_err(|error| format!("killed at {point}: {}", error.message().unwrap_or("?")))?;
     }
-    println!("{} {scenario:?}: killed at {killed} of {} points, {last} writes", engine.name, points.len());
+    say(&format!(
+        "{} {scenario:?}: killed at {killed} of {} points, {last} writes",
+        engine.name,
+        points.len()
+    ));
     if killed * 2 < points.len() {
         return Err(format!("only {killed} of {} points killed the daemon", points.len()).into());
     }
@@ -155,9 +164,11 @@ fn settled(lab: &Lab) -> Result<bool, Failed> {
 
 /// A daemon without a crash point brings the world to its end, and nothing is left over.
 pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
+    // What was seen before the crash may not be true any more: a new look is waited for.
+    let seen = lab.status_if_known()?["observed"].clone();
     let daemon = lab.daemon()?;
     let start = Instant::now();
-    while !settled(lab)? {
+    while lab.status_if_known()?["observed"] == seen || !settled(lab)? {
         if start.elapsed() > PATIENCE {
             return Err(
                 format!("it does not converge: {}\n{}", lab.status_if_known()?, lab.daemon_log()).into()
@@ -166,7 +177,10 @@ pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
         std::thread::sleep(Duration::from_millis(20));
     }
     daemon.stop()?;
-    nothing_is_left(lab)?;
+    nothing_is_left(lab).map_err(|error| {
+        let what = error.message().unwrap_or("?");
+        format!("{what}\n{}\n{}", lab.status_if_known().unwrap_or_default(), lab.daemon_log())
+    })?;
     let status = lab.status()?;
     let sync = if scenario == Scenario::Rollback { "Held" } else { "Synced" };
     if status["sync"] != sync || status["health"] != "Healthy" {

@@ -146,9 +146,9 @@ impl Lab {
     pub(crate) fn secret(&self, file: &str, plaintext: &str) -> Result<(), Failed> {
         let mut child = self
             .command()
-            .args(["-C", "repo", "secret", "encrypt", &self.env, file])
+            .args(["-C", "repo", "secret", "encrypt", "--replace", &self.env, file])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
         child.stdin.take().ok_or("standard input is a pipe")?.write_all(plaintext.as_bytes())?;
@@ -370,7 +370,7 @@ impl Lab {
     /// differs from one start to the next.
     pub(crate) fn picture(&self) -> Result<Value, Failed> {
         let containers: BTreeMap<_, _> =
-            self.containers()?.into_iter().map(|(k, v)| (k, as_it_was(v))).collect();
+            self.containers()?.into_iter().map(|(k, v)| (k, as_it_was(&v))).collect();
         let mut networks = self.inspect("network", &self.ids(&["network", "ls"])?)?;
         for network in &mut networks {
             network["Containers"] = Value::Null;
@@ -382,7 +382,7 @@ impl Lab {
 }
 
 /// Keeps of a container what a rollback must restore.
-fn as_it_was(container: Value) -> Value {
+fn as_it_was(container: &Value) -> Value {
     let mut endpoints = container["NetworkSettings"]["Networks"].clone();
     for endpoint in endpoints.as_object_mut().into_iter().flat_map(|map| map.values_mut()) {
         for volatile in ["EndpointID", "NetworkID", "MacAddress", "DNSNames"] {

@@ -36,10 +36,8 @@ impl Proxy {
         let state = Arc::new((Mutex::new(State::default()), Condvar::new()));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = UnixStream::connect(&engine) else { continue };
-                pass(client, server, &shared);
-            }
+            let pairs = listener.incoming().flatten().map(|client| (client, UnixStream::connect(&engine)));
+            pairs.for_each(|(client, server)| server.map_or((), |server| pass(client, &server, &shared)));
         });
         Ok(Self { path: path.to_owned(), state })
     }
@@ -72,14 +70,14 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 }
 
 /// Passes bytes both ways; a request's answer begins with the first byte that the engine sends after it.
-fn pass(client: UnixStream, server: UnixStream, state: &Arc<(Mutex<State>, Condvar)>) {
+fn pass(client: UnixStream, server: &UnixStream, state: &Arc<(Mutex<State>, Condvar)>) {
     let (Ok(mut from_client), Ok(mut to_client)) = (client.try_clone(), client.try_clone()) else { return };
     let (Ok(mut to_server), Ok(mut from_server)) = (server.try_clone(), server.try_clone()) else { return };
     let hold_here = Arc::new(Mutex::new(false));
     let (up, down) = (Arc::clone(state), Arc::clone(state));
     let hold_next = Arc::clone(&hold_here);
     thread::spawn(move || {
-        let mut bytes = [0; 65536];
+        let mut bytes = vec![0; 65536];
         while let Ok(count @ 1..) = from_client.read(&mut bytes) {
             if changes_something(&bytes[..count]) {
                 let mut state = lock(&up.0);
@@ -93,7 +91,7 @@ fn pass(client: UnixStream, server: UnixStream, state: &Arc<(Mutex<State>, Condv
         to_server.shutdown(std::net::Shutdown::Write).ok();
     });
     thread::spawn(move || {
-        let mut bytes = [0; 65536];
+        let mut bytes = vec![0; 65536];
         while let Ok(count @ 1..) = from_server.read(&mut bytes) {
             if *hold_here.lock().unwrap_or_else(PoisonError::into_inner) {
                 lock(&down.0).held = true;

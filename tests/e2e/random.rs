@@ -1,5 +1,11 @@
 //! Random choices that can be made again: the seed is printed.
 
+/// Prints a line that belongs to the test's record, such as its seed.
+#[expect(clippy::print_stdout, reason = "a seed that nobody sees cannot be used again")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
 /// A small generator (xorshift64*), good enough to draw samples.
 pub(crate) struct Random(u64);
 
@@ -9,7 +15,7 @@ impl Random {
         let given = std::env::var("TRUEUP_SEED").ok().and_then(|seed| seed.parse().ok());
         let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_secs());
         let seed: u64 = given.unwrap_or_else(now);
-        println!("{what}: TRUEUP_SEED={seed}");
+        say(&format!("{what}: TRUEUP_SEED={seed}"));
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 

@@ -33,8 +33,6 @@ pub(crate) struct Registry {
     pub(crate) host: String,
     /// The user.
     pub(crate) user: String,
-    /// The right password.
-    pub(crate) password: String,
 }
 
 /// A Git server that wants a token.
@@ -104,12 +102,7 @@ impl Rig {
     }
 
     fn registry(&self, key: &str) -> Option<Registry> {
-        let password = fs::read_to_string(self.value("REGISTRY_PASSWORD_FILE")?).ok()?;
-        Some(Registry {
-            host: self.value(key)?,
-            user: self.value("REGISTRY_USER")?,
-            password: password.trim().to_owned(),
-        })
+        Some(Registry { host: self.value(key)?, user: self.value("REGISTRY_USER")? })
     }
 
     /// Returns the Git server.

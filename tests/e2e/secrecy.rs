@@ -29,7 +29,7 @@ struct Scanner(HashSet<[u8; PIECE]>);
 
 impl Scanner {
     fn of(secret: &str) -> Self {
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = secret.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let upper = hex.to_uppercase();
         // base64 of the same bytes differs by where they begin in a group of three.
         let shifted = (0..3).map(|shift| base64(&[&vec![b'.'; shift], secret.as_bytes()].concat()));
@@ -59,12 +59,9 @@ impl Scanner {
             let (path, kind) = (entry.path(), entry.file_type()?);
             if kind.is_dir() && !is_mounted(&path) {
                 self.find_in(&path, found)?;
-            } else if kind.is_file() {
-                // A file may be gone by now: an engine rotates its own.
-                let bytes = fs::read(&path).unwrap_or_default();
-                if self.finds(&bytes) {
-                    found.push(path);
-                }
+            // A file may be gone by now: an engine rotates its own.
+            } else if kind.is_file() && self.finds(&fs::read(&path).unwrap_or_default()) {
+                found.push(path);
             }
         }
         Ok(())

@@ -37,11 +37,15 @@ fn five(lab: &Lab) -> Result<(), Failed> {
     )
 }
 
+/// One test on one engine.
+type Test = fn(&Engine) -> Result<(), Failed>;
+
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let tests: [(&str, fn(&Engine) -> Result<(), Failed>); 4] = [
+    let tests: [(&str, Test); 5] = [
         ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
         ("only_the_edited_component_changes", only_the_edited_component_changes),
         ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
+        ("what_runs_is_kept_alive_while_a_commit_is_held", what_runs_is_kept_alive_while_a_commit_is_held),
         ("a_cli_apply_beside_the_daemon_waits_or_says_who", a_cli_apply_beside_the_daemon_waits_or_says_who),
     ];
     tests
@@ -209,6 +213,26 @@ fn each_bad_commit_leaves_everything_as_it_was(engine: &Engine) -> Result<(), Fa
         let next = lab.commit(&format!("good again after {name}"))?;
         lab.wait_for(&format!("the good commit after `{name}`"), in_sync_at(&next))?;
     }
+    Ok(())
+}
+
+fn what_runs_is_kept_alive_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    five(&lab)?;
+    lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 1s}\n")?;
+    let good = lab.commit("five servers")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first apply", in_sync_at(&good))?;
+    never_healthy(&lab)?;
+    lab.commit("never healthy")?;
+    let held = |status: &Value| ["Held", "Blocked"].iter().any(|state| status["sync"] == *state);
+    lab.wait_for("the hold", held)?;
+
+    let before = lab.picture()?;
+    lab.docker(&["kill", &format!("{}-web3", lab.env)])?;
+    lab.wait_for("the repair", |status| {
+        held(status) && status["health"] == "Healthy" && lab.picture().is_ok_and(|now| now == before)
+    })?;
     Ok(())
 }
 

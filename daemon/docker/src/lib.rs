@@ -24,6 +24,7 @@ mod environment;
 mod facts;
 mod failure;
 mod image;
+mod inflight;
 mod inspect;
 mod job;
 mod names;
@@ -65,6 +66,7 @@ pub use spec::{
 };
 
 use facts::Engine;
+use inflight::{Deed, Inflight};
 
 /// How long one answer of the engine may take to begin.
 const ANSWER: Duration = Duration::from_mins(2);
@@ -117,6 +119,7 @@ struct Inner {
     engine: OnceCell<Engine>,
     /// Held while files are written: replicas share theirs.
     deliveries: Arc<Mutex<()>>,
+    inflight: Inflight,
 }
 
 impl Docker {
@@ -142,6 +145,7 @@ impl Docker {
             settings,
             engine: OnceCell::new(),
             deliveries: Arc::default(),
+            inflight: Inflight::default(),
         })))
     }
 
@@ -151,6 +155,10 @@ impl Docker {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    pub(crate) fn inflight(&self) -> &Inflight {
+        &self.0.inflight
     }
 
     pub(crate) fn deliveries(&self) -> Arc<Mutex<()>> {
@@ -178,7 +186,7 @@ impl Docker {
         if !unreachable {
             return failure::failed(doing, error);
         }
-        TargetError::new(Blame::Target, format!("the engine at {} does not answer", self.0.endpoint))
+        TargetError::new(Blame::Away, format!("the engine at {} does not answer", self.0.endpoint))
             .caused_by(error)
             .help("check that it runs, and that trueup may use its socket")
     }
@@ -236,14 +244,14 @@ impl Execute for Docker {
     }
 
     async fn execute(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
-        self.act(run, resource, act).await
+        self.to_its_end(Deed::Execute, run, resource, act).await
     }
 
     async fn undo(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
-        self.take_back(run, resource, act).await
+        self.to_its_end(Deed::Undo, run, resource, act).await
     }
 
     async fn finish(&self, run: &RunContext, resource: &ResourceId, act: &Act) -> Result<(), TargetError> {
-        self.clean_up(run, resource, act).await
+        self.to_its_end(Deed::Finish, run, resource, act).await
     }
 }

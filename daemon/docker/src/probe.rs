@@ -60,11 +60,12 @@ impl Docker {
             };
             let starts = *first.get_or_insert_with(|| starts_before(run, &found));
             if let Some(end) = end_of(&found, starts) {
-                return Err(self.unwell(run, &found, format!("{resource} {end}")).await);
+                return Err(self.unwell(run, &found, format!("{resource} {end}{}", when(probe))).await);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             // A probe without a start-up time is one look at what runs: it has the time of one try.
-            let patience = if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
+            let patience =
+                if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
             let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
             // A try that was cut short by the deadline says less than the one before it.
             let is_cut = patience < probe.timeout;
@@ -206,10 +207,15 @@ fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<String> {
     }
     let code = state.exit_code.unwrap_or(0);
     Some(match (state.oom_killed == Some(true), again) {
-        (true, _) => "ran out of memory while starting".to_owned(),
-        (false, true) if code == 0 => "ended while starting, and was started again".to_owned(),
-        (false, _) => format!("exited with {code} while starting"),
+        (true, _) => "ran out of memory".to_owned(),
+        (false, true) if code == 0 => "ended and was started again".to_owned(),
+        (false, _) => format!("exited with {code}"),
     })
+}
+
+/// Returns when a container ended: a look without time to start in is at what runs already.
+fn when(probe: &Probe) -> &'static str {
+    if probe.startup.is_zero() { "" } else { " while starting" }
 }
 
 fn try_stable(found: &ContainerInspectResponse, span: Span) -> Result<(), String> {
@@ -299,7 +305,7 @@ mod tests {
     fn a_container_that_ended_or_started_again_has_failed() {
         assert_eq!(end_of(&state(true, 0, 0), 0), None);
         assert_eq!(end_of(&state(true, 3, 0), 3), None);
-        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3 while starting");
-        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1 while starting");
+        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3");
+        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1");
     }
 }

@@ -10,6 +10,8 @@ pub enum Blame {
     Manifest,
     /// The target: registry, port, subnet, disk, engine. Tried again with back-off.
     Target,
+    /// The target does not answer: nobody's doing, so nothing is held for it. Tried again with back-off.
+    Away,
     /// The world moved since the plan was made. Planned again.
     Moved,
     /// A person or a signal asked to stop.

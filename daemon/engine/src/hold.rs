@@ -27,7 +27,9 @@ pub fn waiting<'a>(holds: &'a [Hold], desired: &str) -> Option<&'a Hold> {
 /// try would interrupt again.
 pub fn after(outcome: &Outcome, plan: &Plan, now: Timestamp) -> Option<Hold> {
     let (fault, blocked) = match outcome {
-        Outcome::RolledBack { fault } if fault.error.blame != Blame::Moved => (fault, false),
+        Outcome::RolledBack { fault } if !matches!(fault.error.blame, Blame::Moved | Blame::Away) => {
+            (fault, false)
+        }
         Outcome::RollbackFailed { fault, .. } | Outcome::Kept { fault } => (fault, false),
         Outcome::Blocked { fault } if fault.error.blame == Blame::Manifest => (fault, true),
         _ => return None,

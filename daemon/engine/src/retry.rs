@@ -48,7 +48,9 @@ where
     for failures in 1.. {
         let Err(error) = call().await else { break };
         let wait = backoff.jittered(failures);
-        if !matches!(error.blame, Blame::Target | Blame::TimedOut) || Instant::now() + wait > deadline {
+        if !matches!(error.blame, Blame::Target | Blame::Away | Blame::TimedOut)
+            || Instant::now() + wait > deadline
+        {
             return Err(error);
         }
         tracing::debug!(%error, ?wait, "tried again");

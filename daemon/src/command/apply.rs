@@ -13,7 +13,7 @@ use trueup_schema::{Catalogue, EnvironmentName, Limits, Snapshot, load};
 
 use super::{
     confirmed,
-    plan::{Detail, Version, read, show as show_plan},
+    plan::{Version, read, show as show_plan},
     user,
 };
 use crate::{
@@ -212,7 +212,7 @@ impl Errand<'_> {
         };
         let Proposal { plan, .. } = &propose(&self.world.store, &self.world.keys, target, &request).await?;
         if screen.output == Output::Text {
-            show_plan(screen, plan, Detail::Steps)?;
+            show_plan(screen, plan)?;
         }
         if plan.is_empty() || !plan.refusals.is_empty() {
             return Ok(true);

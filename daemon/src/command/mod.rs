@@ -29,8 +29,8 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Render { env } => manifests::render(&global, screen, &env),
         Command::Explain { env, path } => manifests::explain(&global, screen, &env, &path),
         Command::Schema => screen.json(&trueup_schema::json_schema()).map(|()| 0),
-        Command::Plan(args) => plan::plan(&global, screen, &args, plan::Detail::Steps).await,
-        Command::Diff(args) => plan::plan(&global, screen, &args, plan::Detail::Fields).await,
+        Command::Plan(args) => plan::plan(&global, screen, &args).await,
+        Command::Diff(args) => plan::diff(&global, screen, &args).await,
         Command::Apply(args) => apply::apply(&global, screen, &args).await,
         Command::Rollback { env, to, reason, yes } => {
             apply::rollback(&global, screen, &apply::Back { env, to, reason, yes }).await
@@ -82,7 +82,7 @@ fn confirmed(question: &str, yes: bool) -> Result<bool, Failure> {
 }
 
 /// The folder of the repository around the current one: that of `trueup.yaml`.
-fn root(global: &Global) -> std::path::PathBuf {
+pub(crate) fn root(global: &Global) -> std::path::PathBuf {
     let here = std::path::absolute(&global.dir).unwrap_or_else(|_| global.dir.clone());
     let found = here.ancestors().find(|folder| folder.join("trueup.yaml").is_file()).map(Into::into);
     found.unwrap_or(here)

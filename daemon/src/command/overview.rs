@@ -51,7 +51,8 @@ async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row,
         applied: store.applied(&key).await?.map(|applied| applied.revision),
         holds: store.holds(&key).await?,
         suspended: store.suspended(&key).await?,
-        holder: store.holder(&key).await?,
+        // A look that finds nothing to do takes the lease as well; it is no news.
+        holder: if store.unfinished(&key).await?.is_empty() { None } else { store.holder(&key).await? },
         seen: Some(seen),
         key,
     })

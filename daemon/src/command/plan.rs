@@ -6,23 +6,15 @@ use jiff::Timestamp;
 use trueup_plan::{Plan, render};
 use trueup_schema::{Catalogue, Limits, Snapshot};
 
+use super::root;
 use crate::{
     args::{self, Global, Output},
     config,
     failure::{Failure, Kind},
-    reconcile::{Approval, Request, propose},
-    show::Screen,
+    reconcile::{Approval, Proposal, Request, propose},
+    show::{Screen, differences, differences_json},
     world::{World, git_failure},
 };
-
-/// How much of the plan is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
-    /// What is done: the changes with what matters of them.
-    Steps,
-    /// Every field of every change.
-    Fields,
-}
 
 /// Which files of a repository are read.
 #[derive(Debug, Clone, Copy)]
@@ -32,21 +24,34 @@ pub(crate) enum Version<'a> {
     /// One commit.
     At(&'a str),
     /// The files of the checkout.
-    Worktree,
+    Worktree(&'a std::path::Path),
 }
 
-/// Shows what would change.
-pub(crate) async fn plan(
-    global: &Global,
-    screen: Screen,
-    args: &args::Plan,
-    detail: Detail,
-) -> Result<u8, Failure> {
+/// Shows what would change, why, how, and what it interrupts.
+pub(crate) async fn plan(global: &Global, screen: Screen, args: &args::Plan) -> Result<u8, Failure> {
+    let proposal = preview(global, args).await?;
+    show(screen, &proposal.plan)?;
+    Ok(exit_code(args, &proposal))
+}
+
+/// Shows every difference, field by field.
+pub(crate) async fn diff(global: &Global, screen: Screen, args: &args::Plan) -> Result<u8, Failure> {
+    let proposal = preview(global, args).await?;
+    screen.either(|| differences(&proposal), || differences_json(&proposal))?;
+    Ok(exit_code(args, &proposal))
+}
+
+fn exit_code(args: &args::Plan, proposal: &Proposal) -> u8 {
+    if args.detailed_exitcode && !proposal.plan.is_empty() { 2 } else { 0 }
+}
+
+async fn preview(global: &Global, args: &args::Plan) -> Result<Proposal, Failure> {
     let world = World::open(global)?;
     let source = world.source(global.source.as_ref(), &args.env)?.clone();
+    let root = root(global);
     let version = match (&args.revision, args.worktree) {
         (Some(commit), _) => Version::At(commit),
-        (None, true) => Version::Worktree,
+        (None, true) => Version::Worktree(&root),
         (None, false) => Version::Newest,
     };
     let (snapshot, catalogue) = read(&world, &source, version).await?;
@@ -56,23 +61,16 @@ pub(crate) async fn plan(
     let request =
         Request { key: &key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
     let proposal = propose(&world.store, &world.keys, &target, &request).await?;
-    show(screen, &proposal.plan, detail)?;
     if let Some(file) = &args.out {
         write(file, &proposal.plan)?;
     }
-    Ok(if args.detailed_exitcode && !proposal.plan.is_empty() { 2 } else { 0 })
+    Ok(proposal)
 }
 
 /// Prints a plan in the form that was asked for.
-pub(crate) fn show(screen: Screen, plan: &Plan, detail: Detail) -> Result<(), Failure> {
+pub(crate) fn show(screen: Screen, plan: &Plan) -> Result<(), Failure> {
     match screen.output {
-        Output::Text => {
-            let text = match detail {
-                Detail::Steps => render::text,
-                Detail::Fields => render::text,
-            };
-            screen.print(&text(plan, &screen.style(), Timestamp::now()))
-        }
+        Output::Text => screen.print(&render::text(plan, &screen.style(), Timestamp::now())),
         Output::Json => screen.json(&render::json(plan)),
         Output::Markdown => screen.print(&render::markdown(plan, Timestamp::now())),
         Output::Yaml => Err(Failure::new(Kind::User, "a plan is printed as `text`, `json` or `markdown`")),
@@ -89,9 +87,7 @@ pub(crate) async fn read(
     let snapshot = match version {
         Version::Newest => trueup_engine::Source::fetch(&git).await,
         Version::At(commit) => git.snapshot_at(commit).await,
-        Version::Worktree => {
-            trueup_git::worktree(std::path::Path::new(&source.url), &trueup_git::Limits::default())
-        }
+        Version::Worktree(folder) => trueup_git::worktree(folder, &trueup_git::Limits::default()),
     };
     let snapshot = snapshot.map_err(|error| git_failure(&error))?;
     let catalogue = trueup_schema::load(&snapshot, &Limits::default())?;

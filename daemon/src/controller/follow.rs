@@ -10,7 +10,7 @@ use super::Daemon;
 use crate::{config, failure::Failure, publish, world::git_failure};
 
 /// How long a source that cannot be read is left alone, at first and at most.
-const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// Follows a source until the daemon stops.
 pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
@@ -104,7 +104,7 @@ impl Follower<'_> {
         match &mut self.git {
             Some((_, Some(watch))) => {
                 if watch.changed().await.is_none() {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             }
             _ => std::future::pending().await,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::Instrument;
-use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, Store, Trigger, Turn, Turns};
+use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, RunId, Store, Trigger, Turn, Turns};
 use trueup_schema::TargetName;
 
 use super::Daemon;
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// When an environment is looked at again that cannot say so itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Takes names from the queue until the daemon stops.
 pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
@@ -72,7 +72,13 @@ async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Re
         cancel: daemon.cancel.clone(),
     };
     let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
-    publish::reconcile_and_look(&bench, &request, &lease, trigger).await
+    let concluded = publish::reconcile_and_look(&bench, &request, &lease, trigger).await?;
+    if concluded.is_reached() {
+        let proposal = &concluded.proposal;
+        let context = bench.context(proposal.identity.clone(), RunId(0), Arc::clone(&proposal.materials));
+        daemon.crons.follow(key, &target, proposal, &context);
+    }
+    Ok(concluded)
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.
@@ -106,13 +112,13 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
         Ok(Concluded { conclusion: Conclusion::Ran { outcome, .. }, .. }) => match outcome {
             Outcome::Blocked { fault } if fault.error.blame != Blame::Manifest => Next::Retry,
             Outcome::RollbackFailed { .. } => Next::Retry,
+            Outcome::RolledBack { fault } if fault.error.blame == Blame::Away => Next::Retry,
             Outcome::RolledBack { fault } if fault.error.blame == Blame::Moved => Next::Again,
             Outcome::Interrupted | Outcome::Superseded => Next::Again,
             _ => Next::Rest,
         },
-        Ok(_) => Next::Rest,
         Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Retry,
-        Err(_) => Next::Rest,
+        Ok(_) | Err(_) => Next::Rest,
     }
 }
 

@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn a_time_is_said_in_the_unit_that_fits() {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
-        let before = |seconds| ago(Timestamp::from_second(1_000_000_000 - seconds).unwrap(), now);
+        let before = |seconds: i64| ago(Timestamp::from_second(1_000_000_000 - seconds).unwrap(), now);
         assert_eq!([before(-5), before(40), before(150)], ["now", "40 s", "2 min"]);
         assert_eq!([before(3 * 3_600), before(5 * 86_400)], ["3 h", "5 d"]);
     }

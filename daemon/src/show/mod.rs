@@ -1,6 +1,7 @@
 //! What people see: text without colour needed, or JSON with the same facts and stable names.
 
 mod ago;
+mod differences;
 mod history;
 mod outcome;
 mod run_log;
@@ -12,6 +13,7 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 
 pub(crate) use ago::ago;
+pub(crate) use differences::{differences, differences_json};
 pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json};
 pub(crate) use run_log::{run_log, run_log_json};
@@ -48,6 +50,7 @@ impl Screen {
     }
 
     /// Prints a text and a line's end.
+    #[expect(clippy::unused_self, reason = "whoever prints data has a screen")]
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| {

@@ -26,7 +26,7 @@ pub(crate) struct Row {
 
 /// The word of the SYNC column; the order is from worst to best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-enum Sync {
+enum Standing {
     Held,
     Blocked,
     OutOfSync,
@@ -49,20 +49,20 @@ impl Row {
         })
     }
 
-    fn sync(&self) -> Sync {
+    fn sync(&self) -> Standing {
         if self.holder.is_some() {
-            return Sync::Progressing;
+            return Standing::Progressing;
         }
         if self.suspended.is_some() {
-            return Sync::Suspended;
+            return Standing::Suspended;
         }
         match (self.hold(), self.seen.as_ref().map(|seen| seen.sync)) {
-            (Some(Hold { kind: HoldKind::Automatic { blocked: true, .. }, .. }), _) => Sync::Blocked,
-            (Some(_), _) => Sync::Held,
-            (None, Some(SyncStatus::Synced)) => Sync::Synced,
-            (None, Some(SyncStatus::OutOfSync)) => Sync::OutOfSync,
-            (None, Some(SyncStatus::Blocked)) => Sync::Blocked,
-            (None, Some(SyncStatus::Unknown) | None) => Sync::Unknown,
+            (Some(Hold { kind: HoldKind::Automatic { blocked: true, .. }, .. }), _)
+            | (None, Some(SyncStatus::Blocked)) => Standing::Blocked,
+            (Some(_), _) => Standing::Held,
+            (None, Some(SyncStatus::Synced)) => Standing::Synced,
+            (None, Some(SyncStatus::OutOfSync)) => Standing::OutOfSync,
+            (None, Some(SyncStatus::Unknown) | None) => Standing::Unknown,
         }
     }
 

@@ -134,9 +134,9 @@ async fn go(store: &Sqlite, world: &World, image: u8) -> Result<Completed, Faile
     run(store, world, &plan, &cx, &terms).await
 }
 
-fn struck(call: u64) -> Option<Trouble> {
+fn struck(call: u64) -> Trouble {
     let strike = Strike::Fail(TargetError::new(Blame::Manifest, "struck"));
-    Some(Trouble { call, side: Side::Before, strike })
+    Trouble { call, side: Side::Before, strike }
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_run_that_fails_at_any_call_is_brought_to_its_end_also_by_another_proc
     let mut failures = 0;
     for call in 1.. {
         let store = Sqlite::open(folder.path()).unwrap();
-        world.strike(struck(call));
+        world.strike(Some(struck(call)));
         let Err(failed) = go(&store, &world, 2).await else { break };
         failures += 1;
         assert!(matches!(failed.outcome, Outcome::RolledBack { .. }), "{failed}");
@@ -170,7 +170,7 @@ async fn a_run_that_fails_at_any_call_is_brought_to_its_end_also_by_another_proc
     // The way back fails as well: the next process that opens the store finds what is left of it.
     {
         let store = Sqlite::open(folder.path()).unwrap();
-        world.strike(struck(10));
+        world.strike(Some(struck(10)));
         let failed = go(&store, &world, UNHEALTHY).await.unwrap_err();
         assert!(matches!(failed.outcome, Outcome::RollbackFailed { .. }), "{failed}");
         assert_ne!(world.aside(), []);

@@ -34,9 +34,6 @@ pub struct ComponentSpec {
     /// When a `cron` runs: five fields, in UTC (`0 3 * * *`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
-    /// What happens to a run of a `cron` that was missed. Default: `skip`.
-    #[serde(default)]
-    pub missed: CronPolicy,
     /// How a new version takes over. Default: `stopFirst`.
     #[serde(default)]
     pub update: Update,
@@ -169,17 +166,6 @@ impl Workload {
     pub fn is_long_running(self) -> bool {
         matches!(self, Self::Service | Self::Stateful | Self::Daemon)
     }
-}
-
-/// What happens to a run of a `cron` that was missed while nobody could start it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CronPolicy {
-    /// It is left out.
-    #[default]
-    Skip,
-    /// It runs once, as soon as possible.
-    Once,
 }
 
 /// How a new version takes over.

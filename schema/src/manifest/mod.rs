@@ -9,9 +9,9 @@ mod quantity;
 mod repository;
 
 pub use component::{
-    Access, ComponentSpec, Connect, CronPolicy, Dependency, DockerSpec, FileSpec, Health, HttpProbe,
-    Lifecycle, LogSpec, PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart,
-    RollbackPolicy, SecretSpec, TcpProbe, Ulimit, Until, Update, VolumeSpec, Workload,
+    Access, ComponentSpec, Connect, Dependency, DockerSpec, FileSpec, Health, HttpProbe, Lifecycle, LogSpec,
+    PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart, RollbackPolicy, SecretSpec,
+    TcpProbe, Ulimit, Until, Update, VolumeSpec, Workload,
 };
 pub use environment::{
     Class, Encryption, EnvironmentSpec, Foreign, RollbackWhen, Sync, SyncMode, TargetRef, ZoneSpec,

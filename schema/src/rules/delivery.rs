@@ -7,6 +7,7 @@ use crate::{
     located::{Findings, Located},
     manifest::{ComponentSpec, FileSpec, SecretSpec},
     resolve::secret_ref,
+    resolved::edit_command,
     snapshot::Entry,
     suggest,
 };
@@ -209,7 +210,10 @@ fn reference(from: &str, path: &str, sources: &Sources<'_>, findings: &mut Findi
     let near = suggest::nearest(&stem(wanted), stems.iter().map(String::as_str));
     let help = match own.iter().find(|path| Some(stem(path).as_str()) == near) {
         Some(meant) => format!("did you mean `{meant}`? secret files are looked up in `{}`", sources.folder),
-        None => format!("make it with `trueup secret edit {file}`"),
+        None => format!(
+            "make it with `{}`",
+            edit_command(sources.folder.rsplit('/').next().unwrap_or_default(), &file)
+        ),
     };
     findings.error(path, format!("the secret file `{file}` does not exist"), help);
 }

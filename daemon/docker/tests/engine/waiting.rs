@@ -19,6 +19,8 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_port_that_refuses_is_named_when_the_time_is_up", refused),
         ("a_container_that_ends_fails_at_once_with_its_log", ended),
         ("a_command_that_fails_is_told_with_its_last_line", exec_fails),
+        ("a_look_at_what_runs_is_one_whole_try", one_try),
+        ("an_act_that_nobody_waits_for_is_taken_back_after_it_ended", abandoned),
         ("a_wait_ends_when_it_is_cancelled", cancelled),
         ("a_job_runs_to_its_end", job),
         ("a_job_that_fails_tells_its_exit_code", job_fails),
@@ -81,6 +83,46 @@ fn ended(rig: &Rig) -> Result<(), Failed> {
         assert_eq!(error.log.first().map(String::as_str), Some("ready to fail"), "{:?}", error.log);
         assert!(!format!("{error:?}").contains("horse"), "{error:?}");
         assert!(began.elapsed() < Duration::from_secs(20));
+        Ok(())
+    })
+}
+
+fn one_try(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"health": {"tcp": null, "exec": ["/bin/sleep", "0.3"]}}));
+        world.up().await?;
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let run = world.next_run();
+        let mut probe = desired.resources[&resource].probe.clone().unwrap();
+        probe.startup = Duration::ZERO;
+        let act = Act::Verify { probe: probe.clone() };
+        world.docker.execute(&run, &resource, &act).await.map_err(|error| failure(&error))?;
+        probe.check = json!({"exec": ["/bin/false"]});
+        let error = world.docker.execute(&run, &resource, &Act::Verify { probe }).await.unwrap_err();
+        assert_eq!(error.message, "web is not healthy: `/bin/false` exited with 1");
+        Ok(())
+    })
+}
+
+fn abandoned(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let before = world.picture().await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let acts = world.replacement(&workload("web")).await?;
+        for begun in 0..acts.len() - 1 {
+            let run = world.next_run();
+            world.execute(&run, &acts[..begun].to_vec()).await.map_err(|error| failure(&error))?;
+            let (resource, act) = &acts[begun];
+            // The call is sent, and nobody waits for its end.
+            let call = world.docker.execute(&run, resource, act);
+            let _ = tokio::time::timeout(Duration::from_millis(5), call).await;
+            world.undo(&run, &acts[..=begun].to_vec()).await?;
+            let what = format!("not as it was after act {begun} was left");
+            crate::world::same(&what, &before, &world.picture().await?)?;
+        }
         Ok(())
     })
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use trueup_schema::manifest::Update;
 
 use super::graph::Graph;
-use crate::{Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey, change::{CHECK, STATE, Work}};
+use crate::{
+    Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey,
+    change::{CHECK, STATE, Work},
+};
 
 /// Getting an image of some GiB over a slow line.
 const FETCH: Duration = Duration::from_mins(15);
