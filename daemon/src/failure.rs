@@ -53,7 +53,11 @@ impl Failure {
         let mut failure = Self::new(kind, error.to_string());
         let mut next = error.source();
         while let Some(cause) = next {
-            failure.causes.push(cause.to_string());
+            let text = cause.to_string();
+            // A transparent error is its own cause.
+            if text != failure.message {
+                failure.causes.push(text);
+            }
             next = cause.source();
         }
         failure
