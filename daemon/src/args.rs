@@ -101,6 +101,9 @@ pub(crate) enum Command {
         /// Does not ask.
         #[arg(long)]
         yes: bool,
+        /// How long to wait while somebody else runs this environment.
+        #[arg(long, value_name = "TIME", default_value = "0s")]
+        wait: trueup_schema::manifest::Span,
     },
     /// Shows one line an environment, worst first.
     Status { env: Option<EnvironmentName> },

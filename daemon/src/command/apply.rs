@@ -34,6 +34,7 @@ pub(crate) struct Back {
     pub(crate) to: Option<String>,
     pub(crate) reason: String,
     pub(crate) yes: bool,
+    pub(crate) wait: Duration,
 }
 
 /// Brings an environment to its newest revision, or to the one of a plan.
@@ -106,7 +107,7 @@ pub(crate) async fn rollback(global: &Global, screen: Screen, back: &Back) -> Re
         catalogue,
         approval: Approval { run: true, deletes: true, plan: None, hold: Some(hold) },
         trigger: Trigger::Rollback { user: who, reason: back.reason.clone() },
-        wait: Duration::ZERO,
+        wait: back.wait,
         yes: back.yes,
     };
     errand.run(screen).await

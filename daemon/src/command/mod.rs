@@ -32,8 +32,8 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Plan(args) => plan::plan(&global, screen, &args).await,
         Command::Diff(args) => plan::diff(&global, screen, &args).await,
         Command::Apply(args) => apply::apply(&global, screen, &args).await,
-        Command::Rollback { env, to, reason, yes } => {
-            apply::rollback(&global, screen, &apply::Back { env, to, reason, yes }).await
+        Command::Rollback { env, to, reason, yes, wait } => {
+            apply::rollback(&global, screen, &apply::Back { env, to, reason, yes, wait: wait.0 }).await
         }
         Command::Status { env } => overview::status(&global, screen, env.as_ref()).await,
         Command::History { env, limit } => overview::history(&global, screen, env.as_ref(), limit).await,
