@@ -53,16 +53,17 @@ impl Relay {
 
     fn listen(&mut self, listener: TcpListener) {
         let (server, closing) = (self.server.clone(), Arc::clone(&self.closing));
-        self.listening = Some(thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if closing.load(Ordering::SeqCst) {
-                    return;
-                }
-                if let Ok(server) = TcpStream::connect(&server) {
-                    pass(&client, &server);
-                }
-            }
-        }));
+        self.listening = Some(thread::spawn(move || accept(&listener, &server, &closing)));
+    }
+}
+
+/// Takes connections until the one that comes when the port is closing.
+fn accept(listener: &TcpListener, server: &str, closing: &AtomicBool) {
+    let clients = listener.incoming().flatten();
+    for client in clients.take_while(|_| !closing.load(Ordering::SeqCst)) {
+        if let Ok(server) = TcpStream::connect(server) {
+            pass(&client, &server);
+        }
     }
 }
 

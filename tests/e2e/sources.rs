@@ -11,17 +11,20 @@ use crate::{
     rig::{Engine, Git},
 };
 
+type Test = (&'static str, fn(&Engine, &Git) -> Result<(), Failed>);
+
+const TESTS: [Test; 3] = [
+    ("a_push_over_https_is_applied", a_push_over_https_is_applied),
+    ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
+    ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
+];
+
 pub(crate) fn trials(engine: &Engine, git: &Git) -> Vec<Trial> {
-    let tests: [(&str, fn(&Engine, &Git) -> Result<(), Failed>); 3] = [
-        ("a_push_over_https_is_applied", a_push_over_https_is_applied),
-        ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
-        ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
-    ];
-    let trial = |(name, test): (&str, fn(&Engine, &Git) -> Result<(), Failed>)| {
+    let trial = |(name, test): Test| {
         let (engine, git) = (engine.clone(), git.clone());
         Trial::test(format!("{}::sources::{name}", engine.name), move || test(&engine, &git))
     };
-    tests.into_iter().map(trial).collect()
+    TESTS.into_iter().map(trial).collect()
 }
 
 /// A world whose repository is followed over the network.
@@ -37,30 +40,31 @@ impl Drop for Remote {
 }
 
 impl Remote {
-    /// Makes a bare repository on the rig's server; the daemon asks at `base` for it, ten times a second.
-    fn new(engine: &Engine, git: &Git, base: &str, ca: Option<&str>) -> Result<Self, Failed> {
+    /// Makes a bare repository on the rig's server; the daemon asks at `server` for it, ten times a second.
+    fn new(engine: &Engine, git: &Git, server: &str, authority: Option<&str>) -> Result<Self, Failed> {
         let lab = Lab::new(engine)?;
         let bare = git.root.join(format!("{}.git", lab.env));
         text_of(Command::new("git").args(["init", "-q", "--bare", "-b", "main"]).arg(&bare))?;
         let remote = Self { lab, bare };
-        let bare = remote.bare.to_str().ok_or("the path is UTF-8")?;
-        text_of(Command::new("git").args(["-C", bare, "config", "http.receivepack", "true"]))?;
+        text_of(Command::new("git").arg("-C").arg(&remote.bare).args([
+            "config",
+            "http.receivepack",
+            "true",
+        ]))?;
         let lab = &remote.lab;
-        let (root, env) = (lab.path(""), &lab.env);
-        let (local, token) = (lab.path("repo"), lab.path("token"));
-        fs::write(&token, &git.token)?;
-        let ca = ca.map(|ca| format!(", caFile: {ca}")).unwrap_or_default();
+        lab.git(&["remote", "add", "origin", &git.push_url(&lab.env)])?;
+        fs::write(lab.path("token"), &git.token)?;
         let source = format!(
-            "url: \"{base}/{env}.git\", user: {}, tokenFile: {}token, interval: 100ms{ca}",
+            "url: \"{server}/{}.git\", user: {}, tokenFile: {}, interval: 100ms{}",
+            lab.env,
             git.user,
-            root.display(),
+            lab.path("token").display(),
+            authority.map(|file| format!(", caFile: {file}")).unwrap_or_default(),
         );
-        let config = fs::read_to_string(lab.path("trueup-daemon.yaml"))?;
-        fs::write(
-            lab.path("trueup-daemon.yaml"),
-            config.replace(&format!("url: {}", local.display()), &source),
-        )?;
-        lab.git(&["remote", "add", "origin", &git.push_url(env)])?;
+        let file = lab.path("trueup-daemon.yaml");
+        let config = fs::read_to_string(&file)?;
+        let local = format!("url: {}", lab.path("repo").display());
+        fs::write(file, config.replace(&local, &source))?;
         Ok(remote)
     }
 

@@ -94,9 +94,10 @@ fn a_rollback_is_held(engine: &Engine) -> Result<(), Failed> {
     let unknown = lab.exits(1, &["rollback", &lab.env, "--to", bad, "--reason", "x", "--yes"])?;
     says(&unknown, &[bad, &first[..7], &second[..7]])?;
 
-    let back = ["rollback", &lab.env, "--to", &first[..10], "--reason", "it is slow", "--yes"];
-    let wait = lab.exits(0, &back)?;
-    says(&wait, &["applied", &first[..7]])?;
+    let back =
+        ["rollback", &lab.env, "--to", &first[..10], "--reason", "it is slow", "--yes", "--wait", "20s"];
+    let told = lab.exits(0, &back)?;
+    says(&told, &["applied", &first[..7]])?;
     let held = lab.picture()?;
     says(&held.to_string(), &["# first"])?;
     let third = commit(&lab, "third")?;
@@ -107,7 +108,10 @@ fn a_rollback_is_held(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(lab.picture()?, held);
 
     // Back to what a person went away from, and then on with the branch.
-    lab.exits(0, &["rollback", &lab.env, "--to", &second[..10], "--reason", "it was not", "--yes"])?;
+    lab.exits(
+        0,
+        &["rollback", &lab.env, "--to", &second[..10], "--reason", "it was not", "--yes", "--wait", "20s"],
+    )?;
     says(&lab.picture()?.to_string(), &["# second"])?;
     lab.exits(0, &["env", "release", &lab.env, "--reason", "go on"])?;
     lab.wait_for("the third commit", in_sync_at(&third)).map(drop)
