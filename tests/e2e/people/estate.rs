@@ -52,6 +52,12 @@ fn a_lost_store(engine: &Engine) -> Result<(), Failed> {
     for name in new.keys() {
         assert_eq!(ids(name).0, ids(name).1, "{name} was made again");
     }
+    // The new store counts its runs from 1, as the one that is lost did: what that one made is no mistake of these.
+    app::write_broken(&lab)?;
+    lab.commit("broken")?;
+    let before = lab.picture()?;
+    lab.exits(4, &["apply", &lab.env, "--yes"])?;
+    assert_eq!(lab.picture()?, before);
     app::write(&lab, "second")?;
     lab.commit("second")?;
     lab.exits(0, &["apply", &lab.env, "--yes"])?;
