@@ -233,7 +233,7 @@ fn unreachable(rig: &Rig) -> Result<(), Failed> {
         let docker = Docker::connect(&endpoint.parse().unwrap(), Settings::default()).unwrap();
         let error = docker.observe(&world.identity, &world.wanted()).await.unwrap_err();
         assert_eq!(error.message, format!("the engine at {endpoint} does not answer"));
-        assert_eq!(error.blame, Blame::Target);
+        assert_eq!(error.blame, Blame::Away);
         Ok(())
     })
 }

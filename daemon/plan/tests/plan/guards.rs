@@ -63,7 +63,7 @@ fn an_empty_source_deletes_nothing() {
 #[test]
 fn what_another_store_owns_is_not_touched() {
     let mut world = World::demo();
-    world.observed("haproxy").owner = Owner { store: "store-b".into(), env_uid: UID.into(), run: "9".into() };
+    world.observed("haproxy").owner = Owner { store: "store-b".into(), env_uid: "ffff".into(), run: "9".into() };
     world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(refused(&world), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
@@ -74,6 +74,13 @@ fn what_another_store_owns_is_not_touched() {
       help: `trueup env adopt demo` takes it over
     refused: nothing is changed
     "#);
+}
+
+#[test]
+fn what_was_adopted_keeps_the_name_of_its_lost_store_and_is_ours() {
+    let mut world = World::demo();
+    world.observed("haproxy").owner = Owner { store: "lost".into(), env_uid: UID.into(), run: "9".into() };
+    assert!(world.plan().is_empty() && world.plan().refusals.is_empty());
 }
 
 #[test]
