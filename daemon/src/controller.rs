@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use trueup_engine::{Backoff, EnvKey, Queue, Store, Trigger, queue};
+use trueup_engine::{Backoff, EnvKey, Queue, Store, Trigger, Urgency, queue};
 
 use crate::{
     failure::{Failure, Kind},
@@ -66,7 +66,7 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
         store = daemon.world.store.id(),
         "daemon starts"
     );
-    settle_all(&daemon).await;
+    queue_interrupted(&daemon).await;
     for source in daemon.world.config.sources.clone() {
         tasks.spawn(follow::follow(Arc::clone(&daemon), source));
     }
@@ -81,14 +81,11 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Ends what a dead process left, before any source is read: Git may be away for long.
-async fn settle_all(daemon: &Arc<Daemon>) {
+/// Asks for a turn of every environment that a dead process left: it begins by ending that run, also while
+/// Git is away.
+async fn queue_interrupted(daemon: &Daemon) {
     match daemon.world.store.interrupted().await {
-        Ok(keys) => {
-            for key in keys {
-                turn::settle(daemon, &key).await;
-            }
-        }
+        Ok(keys) => keys.into_iter().for_each(|key| daemon.queue.put(key, Trigger::Start, Urgency::Fresh)),
         Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the journal cannot be read"),
     }
 }

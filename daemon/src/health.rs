@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use trueup_engine::{Execute, Identity, RunContext, RunId, Store, record::Health};
+use trueup_engine::{Blame, Execute, Identity, RunContext, RunId, Store, TargetError, record::Health};
 use trueup_plan::{Act, Desired, Probe, ResourceId};
 use trueup_schema::Materials;
 
@@ -51,8 +51,13 @@ async fn check<S, T: Execute>(
     };
     let probes = desired.resources.iter().filter_map(|(id, declared)| Some((id, declared.probe.as_ref()?)));
     let tries = probes.map(|(id, probe)| try_once(bench.target, &context, id, probe));
-    let why = join_all(tries).await.into_iter().flatten().next();
-    Condition { health: if why.is_some() { Health::Degraded } else { Health::Healthy }, why }
+    let failure = join_all(tries).await.into_iter().flatten().next();
+    let health = match &failure {
+        None => Health::Healthy,
+        Some(error) if error.blame == Blame::Away => Health::Unknown,
+        Some(_) => Health::Degraded,
+    };
+    Condition { health, why: failure.map(|error| error.message) }
 }
 
 /// Tries one check once; returns why it failed.
@@ -61,9 +66,9 @@ async fn try_once<T: Execute>(
     context: &RunContext,
     id: &ResourceId,
     probe: &Probe,
-) -> Option<String> {
+) -> Option<TargetError> {
     let once = Act::Verify { probe: Probe { startup: Duration::ZERO, ..probe.clone() } };
-    target.execute(context, id, &once).await.err().map(|error| error.message)
+    target.execute(context, id, &once).await.err()
 }
 
 /// Tells nobody: a look is no run.

@@ -29,6 +29,14 @@ pub(crate) fn open(
     Ok(Wanted { resolved, deliveries, materials, digest_key: digest_key.share(), jobs_done })
 }
 
+/// Returns a digest of what an environment wants: its manifests as resolved, and what is delivered. A commit
+/// that touches none of it has the same.
+pub(crate) fn intent(key: &DigestKey, wanted: &Wanted) -> Result<String, Failure> {
+    let Resolved { name, spec, components, .. } = &wanted.resolved;
+    let bytes = serde_json::to_vec(&(name, spec, components, &wanted.deliveries));
+    bytes.map(|bytes| key.digest(&bytes)).map_err(|error| Failure::of(Kind::Internal, &error))
+}
+
 /// Returns what the store keeps of a revision: its files as they are in Git, and plain texts for later
 /// differences.
 pub(crate) fn kept(snapshot: &Snapshot, proposal: &Proposal) -> Result<Kept, Failure> {

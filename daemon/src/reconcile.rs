@@ -17,6 +17,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use trueup_engine::{
     EnvKey, Execute, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms, Trigger,
     Wanted, hold,
@@ -103,14 +104,15 @@ pub(crate) async fn propose<S: Store, T: Observe>(
 ) -> Result<Proposal, Failure> {
     let key = request.key;
     let resolved = request.catalogue.resolve(&key.environment)?;
-    let identity = store.identity(key).await?.unwrap_or_else(|| unborn(store, key));
+    // The uid is part of what is planned, so that it is given with the first look.
+    let identity = store.establish(key).await?;
     let jobs_done = store.jobs_done(key).await?;
     let mut wanted = material::open(store.digest_key(), keys, request.snapshot, resolved, jobs_done)?;
     let live = target.observe(&identity, &wanted).await?;
     let desired = target.compile(&identity, &wanted, &live)?;
     let applied = store.applied(key).await?;
     let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
-    let plan = trueup_plan::plan(&Input {
+    let mut plan = trueup_plan::plan(&Input {
         desired: &desired,
         live: &live,
         applied: applied.as_ref(),
@@ -118,6 +120,8 @@ pub(crate) async fn propose<S: Store, T: Observe>(
         texts: &texts,
         budget_confirmed: request.approval.deletes,
     });
+    // What a hold is keyed by is what the author wants, whatever the target makes of it today.
+    plan.desired_digest = material::intent(store.digest_key(), &wanted)?;
     let materials = Arc::new(std::mem::take(&mut wanted.materials));
     Ok(Proposal { plan, desired, wanted, materials, identity })
 }
@@ -135,7 +139,11 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
     settle(bench, &identity).await?;
     let proposal = propose(bench.store, bench.keys, bench.target, request).await?;
     if let Some(wait) = waits(bench.store, request, &proposal).await? {
-        keep_alive(bench, request, lease, &proposal).await?;
+        let is_held = matches!(wait, Wait::Held { .. } | Wait::Blocked { .. });
+        // A person who was shown one plan has agreed to no other.
+        if is_held && !request.approval.run {
+            keep_alive(bench, request, lease, &proposal.plan).await?;
+        }
         return Ok((Conclusion::Waits(wait), proposal));
     }
     if proposal.plan.is_empty() && request.approval.hold.is_none() {
@@ -150,24 +158,28 @@ async fn keep_alive<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
     request: &Request<'_>,
     lease: &S::Lease,
-    held: &Proposal,
+    kept_out: &Plan,
 ) -> Result<(), Failure> {
     let holds = bench.store.holds(request.key).await?;
-    let Some(hold) = hold::waiting(&holds, &held.plan.desired_digest) else { return Ok(()) };
+    let Some(hold) = hold::waiting(&holds, &kept_out.desired_digest) else { return Ok(()) };
     let Some(snapshot) = material::last_applied(bench.store, request.key).await? else { return Ok(()) };
     let catalogue = load(&snapshot, &trueup_schema::Limits::default())?;
-    // The commit of a run releases holds; this one begins anew with it.
-    let approval = Approval { run: true, hold: Some(hold.clone()), ..Approval::default() };
+    // A commit that carries a hold releases none.
+    let approval = Approval { hold: Some(hold.clone()), ..Approval::default() };
     let request = Request { key: request.key, snapshot: &snapshot, catalogue: &catalogue, approval };
     let proposal = propose(bench.store, bench.keys, bench.target, &request).await?;
-    let digest = &proposal.plan.desired_digest;
-    let is_held = holds
-        .iter()
-        .any(|hold| matches!(&hold.kind, HoldKind::Automatic { desired, .. } if desired == digest));
-    if proposal.plan.is_empty() || !proposal.plan.refusals.is_empty() || is_held {
+    let is_manual = proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual;
+    let failed_before = hold::waiting(&holds, &proposal.plan.desired_digest)
+        .is_some_and(|hold| matches!(hold.kind, HoldKind::Automatic { .. }));
+    let plan = &proposal.plan;
+    if plan.is_empty() || !plan.refusals.is_empty() || is_manual || failed_before {
         return Ok(());
     }
-    apply(bench, &request, lease, Trigger::Drift, proposal).await.map(drop)
+    let (conclusion, _) = apply(bench, &request, lease, Trigger::Drift, proposal).await?;
+    match conclusion {
+        Conclusion::Ran { outcome: Outcome::RollbackFailed { fault, .. }, .. } => Err(fault.error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Ends what a dead process left unfinished, before anything new is planned.
@@ -272,7 +284,9 @@ async fn apply<S: Store, T: Observe + Execute>(
     let id = bench.store.begin(lease, &begun).await?;
     let context = bench.context(proposal.identity.clone(), id, Arc::clone(&proposal.materials));
     tracing::info!(run = %id, environment = %request.key, revision = %proposal.plan.revision, plan = proposal.plan.digest.short(), "run begins");
-    let outcome = match run(bench.store, bench.target, &proposal.plan, &context, &terms).await {
+    let span = tracing::info_span!("run", id = %id, environment = %request.key);
+    let running = run(bench.store, bench.target, &proposal.plan, &context, &terms).instrument(span);
+    let outcome = match running.await {
         Ok(_) => Outcome::Applied,
         Err(failed) => failed.outcome,
     };
@@ -291,15 +305,5 @@ impl<S, T> Bench<'_, S, T> {
             cancel: self.cancel.clone(),
             progress: Arc::clone(&self.progress),
         }
-    }
-}
-
-/// Who an environment would be that was never applied. Its uid is given with its first apply.
-fn unborn<S: Store>(store: &S, key: &EnvKey) -> Identity {
-    Identity {
-        store: store.id().to_owned(),
-        source: key.source.clone(),
-        environment: key.environment.clone(),
-        uid: "0".repeat(16),
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{Log, LogFormat};
 
 /// Starts logging. `TRUEUP_LOG` overrides the configured level (`debug`, `trueup=trace,info`).
 pub(crate) fn start(log: &Log) {
-    let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.as_str()));
+    let filter = filter(log.level.as_str());
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Text => registry
@@ -20,9 +20,15 @@ pub(crate) fn start(log: &Log) {
     }
 }
 
+/// Returns what is logged. The engine's client would log whole requests, exposed secrets in them.
+fn filter(default: &str) -> EnvFilter {
+    let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    filter.add_directive("bollard=off".parse().expect("it is a valid directive"))
+}
+
 /// Starts logging of a command, which shows its answer itself: warnings only, unless `TRUEUP_LOG` says so.
 pub(crate) fn start_quiet() {
-    let filter = EnvFilter::try_from_env("TRUEUP_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = filter("warn");
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false).without_time();
     tracing_subscriber::registry().with(filter).with(layer).init();
 }

@@ -3,7 +3,12 @@
 //! Git says what, the operator says where: a manifest only names a target, and whether its source may use
 //! that target is decided here.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
 use trueup_engine::EnvKey;
@@ -28,6 +33,8 @@ pub(crate) struct World {
     pub(crate) config_file: Option<PathBuf>,
     pub(crate) store: Sqlite,
     pub(crate) keys: Identities,
+    /// One connection a target: what it is doing is known to every run.
+    targets: Mutex<BTreeMap<TargetName, Docker>>,
 }
 
 impl World {
@@ -40,7 +47,7 @@ impl World {
         config.keys.extend(global.key.iter().cloned());
         let keys = Identities::load(&config.keys).map_err(|error| crate::command::secret_failure(&error))?;
         let store = Sqlite::open(&config.state_dir)?;
-        Ok(Self { config, config_file, store, keys })
+        Ok(Self { config, config_file, store, keys, targets: Mutex::default() })
     }
 
     /// Returns the source that has the environment: the one that was asked for, or the only one.
@@ -118,7 +125,14 @@ impl World {
             locality: Locality::Auto,
         };
         let endpoint: Endpoint = address.parse()?;
-        Ok(Docker::connect(&endpoint, settings)?)
+        // An insertion cannot leave the map half changed.
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connected) = targets.get(name) {
+            return Ok(connected.clone());
+        }
+        let connected = Docker::connect(&endpoint, settings)?;
+        targets.insert(name.clone(), connected.clone());
+        Ok(connected)
     }
 
     fn subnet_pool(&self) -> Result<Vec<Subnet>, Failure> {

@@ -156,7 +156,11 @@ impl<'a> Delivery<'a> {
                     format!("the secret `{}` is no text, an environment variable needs one", secret.name);
                 return self.problem(&place, message, "deliver it as a `file`");
             }
-            let digest = self.insert(Content::Secret(plaintext));
+            // An editor's newline at the end is no part of a value.
+            let end =
+                plaintext.expose().iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |at| at + 1);
+            let value = Secret::new(plaintext.expose()[..end].to_vec());
+            let digest = self.insert(Content::Secret(value));
             deliveries.exposed.extend(digest.map(|digest| (variable.clone(), digest)));
         }
     }

@@ -122,7 +122,8 @@ impl Docker {
         let image = found.and_then(|found| found.image);
         let Some(image) = image else { return Ok(()) };
         match self.image(&image).await? {
-            Some(image) if !is_same(&image, &spec.image.id) => {
+            // What no registry could tell before is whatever was pulled.
+            Some(image) if !spec.image.id.starts_with("unresolved:") && !is_same(&image, &spec.image.id) => {
                 Err(moved(format!("`{}` is another image than when the plan was made", spec.image.reference)))
             }
             _ => Ok(()),

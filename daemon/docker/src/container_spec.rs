@@ -133,7 +133,6 @@ fn restart(component: &ResolvedComponent) -> &'static str {
     }
     match component.spec.restart {
         Some(Restart::No) => "no",
-        Some(Restart::OnFailure) => "on-failure",
         Some(Restart::UnlessStopped) | None => "unless-stopped",
     }
 }

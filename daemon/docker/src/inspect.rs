@@ -319,7 +319,8 @@ pub(crate) fn state(found: &ContainerInspectResponse) -> State {
     let Some(state) = &found.state else { return State::default() };
     let is = |flag: Option<bool>| flag.unwrap_or(false);
     let restarting = is(state.restarting);
-    let running = is(state.running) && !restarting;
+    // One that the engine starts again and again is up: it holds its volumes, ports and addresses.
+    let running = is(state.running) || restarting;
     let since = if running { state.started_at.as_deref() } else { state.finished_at.as_deref() };
     let since = since.and_then(|text| text.parse::<Timestamp>().ok()).filter(|time| time.as_second() > 0);
     let detail = if restarting {

@@ -168,7 +168,7 @@ impl FileSpec {
 
 /// Returns the uid and gid of `uid:gid` or `uid`, whose gid is the same number.
 pub(crate) fn parse_owner(text: &str) -> Option<(u32, u32)> {
-    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
     Some((uid.parse().ok()?, gid.parse().ok()?))
 }
 

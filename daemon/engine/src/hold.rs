@@ -30,7 +30,7 @@ pub fn after(outcome: &Outcome, plan: &Plan, now: Timestamp) -> Option<Hold> {
         Outcome::RolledBack { fault } if !matches!(fault.error.blame, Blame::Moved | Blame::Away) => {
             (fault, false)
         }
-        Outcome::RollbackFailed { fault, .. } | Outcome::Kept { fault } => (fault, false),
+        Outcome::Kept { fault } => (fault, false),
         Outcome::Blocked { fault } if fault.error.blame == Blame::Manifest => (fault, true),
         _ => return None,
     };

@@ -26,4 +26,4 @@ pub use record::{EnvKey, Fault, Outcome, Trigger};
 pub use recover::{RecoverError, Recovered, recover};
 pub use retry::Backoff;
 pub use run::{Completed, Failed, Terms, run};
-pub use store::{HeldBy, Holder, Store, StoreError};
+pub use store::{Adoption, HeldBy, Holder, Store, StoreError};

@@ -141,6 +141,17 @@ impl fmt::Display for HeldBy {
     }
 }
 
+/// What is known of an environment whose store was lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// The uid on its resources.
+    pub uid: String,
+    /// The digests of the inputs of jobs that count as done.
+    pub jobs_done: BTreeSet<String>,
+    /// The highest run that created one of its resources: runs go on above it.
+    pub last_run: i64,
+}
+
 /// Which runs history shows, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {
@@ -171,13 +182,11 @@ pub trait Store: Send + Sync {
     /// Returns who the environment is, and gives it a random uid when it has none.
     fn establish(&self, env: &EnvKey) -> impl Future<Output = Result<Identity, StoreError>> + Send;
 
-    /// Gives the environment the uid that was found on its resources. All of its jobs in `jobs_done`
-    /// count as done.
+    /// Gives the environment the uid that was found on its resources.
     fn adopt(
         &self,
         env: &EnvKey,
-        uid: &str,
-        jobs_done: &BTreeSet<String>,
+        found: &Adoption,
     ) -> impl Future<Output = Result<Identity, StoreError>> + Send;
 
     /// Forgets the environment, all but its history and audit. Its name may come back, as another one.

@@ -22,7 +22,7 @@ use crate::{
     failure::{Failure, Kind},
     progress,
     publish::{self, Concluded},
-    reconcile::{Approval, Bench, Conclusion, Proposal, Request, propose},
+    reconcile::{Approval, Bench, Conclusion, Proposal, Request, propose, settle},
     show::{self, Screen},
     telemetry,
     world::World,
@@ -159,9 +159,6 @@ impl Errand<'_> {
         let target_name = self.catalogue.resolve(&self.key.environment)?.spec.target.docker;
         let target = self.world.target(&target_name, &self.source.name)?;
         let lease = self.lease().await?;
-        if !self.yes && !self.agreed(screen, &target).await? {
-            return Err(Failure::new(Kind::User, "nothing was done"));
-        }
         let bench = Bench {
             store: &self.world.store,
             target: &target,
@@ -169,6 +166,10 @@ impl Errand<'_> {
             progress: progress::here(),
             cancel: cancelled_by_signal(),
         };
+        settle(&bench, &self.world.store.establish(&self.key).await?).await?;
+        if !self.yes && !self.agreed(screen, &target).await? {
+            return Err(Failure::new(Kind::User, "nothing was done"));
+        }
         let request = Request {
             key: &self.key,
             snapshot: &self.snapshot,
@@ -178,6 +179,8 @@ impl Errand<'_> {
         let result = publish::reconcile_and_look(&bench, &request, &lease, self.trigger).await;
         publish::conclusion(&self.world.store, &self.key, &result).await;
         let Concluded { conclusion, proposal, .. } = result?;
+        // The lines of the progress go before the answer comes.
+        drop(bench);
         screen.either(
             || show::conclusion(&conclusion, &proposal.plan),
             || show::conclusion_json(&conclusion, &proposal.plan),

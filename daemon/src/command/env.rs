@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use trueup_engine::{
-    EnvKey, Holder, Store,
+    Adoption, EnvKey, Holder, Store,
     record::{Audit, Hold, HoldKind, Suspended},
 };
 use trueup_schema::EnvironmentName;
 
-use super::{confirmed, user};
+use super::{
+    confirmed,
+    plan::{Version, read},
+    user,
+};
 use crate::{
     args::{Because, Env, Global},
     failure::{Failure, Kind},
+    reconcile::{Approval, Request, propose},
     show::Screen,
     world::World,
 };
@@ -113,9 +118,27 @@ async fn adopt(world: &World, global: &Global, because: &Because) -> Result<Stri
     let mut found = target.adoptable(&key.environment).await?;
     found.retain(|one| one.source == key.source.as_str());
     let [one] = found.as_slice() else { return Err(not_one(&key, &found)) };
-    world.store.adopt(&key, &one.uid, &BTreeSet::new()).await?;
+    let mut adoption = Adoption { uid: one.uid.clone(), last_run: one.last_run, ..Adoption::default() };
+    world.store.adopt(&key, &adoption).await?;
+    // What the jobs of today's revision would run with is only known to the plan.
+    adoption.jobs_done = declared_jobs(world, global, &target, &key).await?;
+    world.store.adopt(&key, &adoption).await?;
     world.store.audit(&audit(&key, "adopt", &because.reason)).await?;
     Ok(format!("{}: adopted {}", because.env, one.things.join(", ")))
+}
+
+/// Returns the digests of the inputs of all declared jobs.
+async fn declared_jobs(
+    world: &World,
+    global: &Global,
+    target: &trueup_docker::Docker,
+    key: &EnvKey,
+) -> Result<BTreeSet<String>, Failure> {
+    let source = world.source(global.source.as_ref(), &key.environment)?;
+    let (snapshot, catalogue) = read(world, source, Version::Newest).await?;
+    let request = Request { key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
+    let proposal = propose(&world.store, &world.keys, target, &request).await?;
+    Ok(proposal.desired.resources.values().filter_map(|declared| declared.inputs.clone()).collect())
 }
 
 fn not_one(key: &EnvKey, found: &[trueup_docker::Adoptable]) -> Failure {
@@ -148,5 +171,5 @@ async fn destroy(
     target.destroy(&identity, volumes).await?;
     world.store.audit(&audit(&key, "destroy", &because.reason)).await?;
     world.store.forget(&lease, &key).await?;
-    Ok(format!("{}: destroyed", because.env))
+    Ok(format!("{}: destroyed; while Git declares it, a daemon makes it again", because.env))
 }

@@ -3,15 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use tracing::Instrument;
-use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, RunId, Store, Trigger, Turn, Turns};
+use trueup_docker::Docker;
+use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, RunId, Store, StoreError, Trigger, Turn, Turns};
 use trueup_schema::TargetName;
+use trueup_store::{Lease, Sqlite};
 
 use super::Daemon;
 use crate::{
     failure::{Failure, Kind},
     progress,
     publish::{self, Concluded},
-    reconcile::{Approval, Bench, Conclusion, Request, settle as settle_runs},
+    reconcile::{Approval, Bench, Conclusion, Request, settle},
 };
 
 /// When an environment is looked at again that cannot say so itself.
@@ -31,17 +33,21 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
 
 /// Reconciles one environment, and says when to look again.
 async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
-    let result = reconcile_newest(daemon, key, trigger).await;
-    if let Err(failure) = &result {
-        tracing::warn!("{failure}");
-    }
-    match daemon.checkouts.trouble(&key.source) {
-        // What runs is as a commit says that may be old: that matters more.
-        Some(trouble) if is_in_sync(&result) => {
-            publish::unreadable(&daemon.world.store, &key.source, &trouble).await;
+    let store = &daemon.world.store;
+    let result = match store.lease_wait(key, &Holder::here("the daemon"), &daemon.cancel).await {
+        Ok(lease) => {
+            let result = reconcile_newest(daemon, key, &lease, trigger).await;
+            // Under the lease: a later run of somebody else must not be overwritten.
+            tell(daemon, key, &result).await;
+            result
         }
-        _ => publish::conclusion(&daemon.world.store, key, &result).await,
-    }
+        Err(StoreError::Cancelled { .. }) => return Next::Rest,
+        Err(error) => {
+            let result = Err(error.into());
+            tell(daemon, key, &result).await;
+            result
+        }
+    };
     let next = next(&result);
     if next == Next::Rest {
         daemon.timers.set(&daemon.queue, key, interval(&result));
@@ -49,12 +55,32 @@ async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
     next
 }
 
+/// Logs and publishes how a turn ended.
+async fn tell(daemon: &Daemon, key: &EnvKey, result: &Result<Concluded, Failure>) {
+    if let Err(failure) = result {
+        tracing::warn!("{failure}");
+    }
+    match daemon.checkouts.trouble(&key.source) {
+        // What runs is as a commit says that may be old: that matters more.
+        Some(trouble) if is_in_sync(result) => {
+            publish::unreadable(&daemon.world.store, &key.source, &trouble).await;
+        }
+        _ => publish::conclusion(&daemon.world.store, key, result).await,
+    }
+}
+
 fn is_in_sync(result: &Result<Concluded, Failure>) -> bool {
     let conclusion = result.as_ref().map(|concluded| &concluded.conclusion);
     matches!(conclusion, Ok(Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }))
 }
 
-async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Result<Concluded, Failure> {
+async fn reconcile_newest(
+    daemon: &Daemon,
+    key: &EnvKey,
+    lease: &Lease,
+    trigger: Trigger,
+) -> Result<Concluded, Failure> {
+    settle_unfinished(daemon, key).await?;
     let checkout = daemon
         .checkouts
         .newest(&key.source)
@@ -62,17 +88,9 @@ async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Re
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let target_name = catalogue.resolve(&key.environment)?.spec.target.docker;
     let target = daemon.world.target(&target_name, &key.source)?;
-    let holder = Holder::here("the daemon");
-    let lease = daemon.world.store.lease_wait(key, &holder, &daemon.cancel).await?;
-    let bench = Bench {
-        store: &daemon.world.store,
-        target: &target,
-        keys: &daemon.world.keys,
-        progress: progress::log(),
-        cancel: daemon.cancel.clone(),
-    };
+    let bench = daemon.bench(&target);
     let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
-    let concluded = publish::reconcile_and_look(&bench, &request, &lease, trigger).await?;
+    let concluded = publish::reconcile_and_look(&bench, &request, lease, trigger).await?;
     if concluded.is_reached() {
         let proposal = &concluded.proposal;
         let context = bench.context(proposal.identity.clone(), RunId(0), Arc::clone(&proposal.materials));
@@ -82,28 +100,26 @@ async fn reconcile_newest(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Re
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.
-pub(crate) async fn settle(daemon: &Daemon, key: &EnvKey) {
-    if let Err(failure) = try_settle(daemon, key).await {
-        tracing::error!(environment = %key, "an unfinished run cannot be ended yet: {failure}");
-    }
-}
-
-async fn try_settle(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
+async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
     let store = &daemon.world.store;
     let Some(identity) = store.identity(key).await? else { return Ok(()) };
     let Some(run) = store.unfinished(key).await?.into_iter().next() else { return Ok(()) };
     let name = run.plan.target.rsplit('/').next().unwrap_or_default();
     let name: TargetName = name.parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
     let target = daemon.world.target(&name, &key.source)?;
-    let _lease = store.lease_wait(key, &Holder::here("the daemon, recovering"), &daemon.cancel).await?;
-    let bench = Bench {
-        store,
-        target: &target,
-        keys: &daemon.world.keys,
-        progress: progress::log(),
-        cancel: daemon.cancel.clone(),
-    };
-    settle_runs(&bench, &identity).await
+    settle(&daemon.bench(&target), &identity).await
+}
+
+impl Daemon {
+    fn bench<'a>(&'a self, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
+        Bench {
+            store: &self.world.store,
+            target,
+            keys: &self.world.keys,
+            progress: progress::log(),
+            cancel: self.cancel.clone(),
+        }
+    }
 }
 
 /// Whether to try again soon, or to rest until something is new or the interval is over.

@@ -1,7 +1,7 @@
 //! How a run ended: what happened, where it comes from, what is true now, what to do.
 
 use serde_json::{Value, json};
-use trueup_engine::{Fault, Outcome};
+use trueup_engine::{Blame, Fault, Outcome};
 use trueup_plan::{Change, Plan};
 
 use crate::reconcile::Conclusion;
@@ -57,6 +57,9 @@ fn headline(plan: &Plan, outcome: &Outcome, seconds: &str) -> String {
     let before =
         plan.applied.as_ref().map_or("where it was".to_owned(), |revision| revision.short().to_owned());
     match outcome {
+        Outcome::RolledBack { fault } if is_retried(fault) => {
+            format!("rolled back to {before} after {seconds}")
+        }
         Outcome::RolledBack { .. } => format!("rolled back to {before} after {seconds}, and held"),
         Outcome::RollbackFailed { .. } => {
             format!("failed after {seconds}, and the way back to {before} failed too")
@@ -81,6 +84,11 @@ fn place_of(change: &Change) -> Option<&trueup_schema::Place> {
     forced.and_then(|field| field.place.as_ref()).or(change.place.as_ref())
 }
 
+/// Whether nothing is held for it: it was the doing of nobody, or of the world.
+fn is_retried(fault: &Fault) -> bool {
+    matches!(fault.error.blame, Blame::Away | Blame::Moved)
+}
+
 fn now(plan: &Plan, outcome: &Outcome) -> String {
     match outcome {
         Outcome::RolledBack { .. } | Outcome::Cancelled | Outcome::Interrupted => {
@@ -101,6 +109,7 @@ fn next(plan: &Plan, outcome: &Outcome) -> String {
         Outcome::RollbackFailed { .. } => {
             format!("put right what is stuck; the way back is tried again with the next `trueup apply {env}`")
         }
+        Outcome::RolledBack { fault } if is_retried(fault) => format!("`trueup apply {env}` to try again"),
         Outcome::Cancelled | Outcome::Interrupted => format!("`trueup apply {env}` to try again"),
         _ => format!("commit a fix, or `trueup env release {env} --reason ...` to try the same again"),
     }

@@ -25,9 +25,9 @@ pub(crate) fn commit(conn: &Connection, run: RunId, commit: &Commit) -> rusqlite
     let record = runs::change(conn, run, |record| record.outcome = Some(Outcome::Applied))?;
     let env = &record.env;
     done(conn, env, commit.jobs_done.iter())?;
-    holds::release_automatic(conn, env)?;
-    if let Some(hold) = &commit.hold {
-        holds::add(conn, env, hold)?;
+    match &commit.hold {
+        Some(hold) => holds::add(conn, env, hold)?,
+        None => holds::release_automatic(conn, env)?,
     }
     if let Some(applied) = &commit.applied {
         conn.execute(
@@ -62,6 +62,12 @@ fn keep(
     applied: &Applied,
     commit: &Commit,
 ) -> rusqlite::Result<()> {
+    // A repair applies the same commit again: it takes that one's place among those to go back to.
+    conn.execute(
+        "DELETE FROM kept WHERE source = ?1 AND name = ?2 AND run = (SELECT max(run) FROM kept WHERE source = ?1 \
+         AND name = ?2) AND json_extract(revision, '$.revision.commit') = ?3",
+        params![env.source.as_str(), env.environment.as_str(), applied.revision.commit],
+    )?;
     let revision = KeptRevision { run, revision: applied.revision.clone(), at: applied.at };
     conn.execute(
         "INSERT INTO kept VALUES (?1, ?2, ?3, ?4)",

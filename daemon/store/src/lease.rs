@@ -40,7 +40,8 @@ impl Lease {
         let mut file = options.read(true).write(true).create(true).mode(0o600).open(&path).map_err(cannot)?;
         match file.try_lock() {
             Ok(()) => {
-                sign(&mut file, holder).map_err(cannot)?;
+                // The lock counts; the name is for people, and a full disk must not stop a recovery.
+                let _named = sign(&mut file, holder);
                 Ok(Self { file, env: env.clone() })
             }
             Err(TryLockError::WouldBlock) => Err(HeldBy { env: env.clone(), holder: read(&mut file) }.into()),

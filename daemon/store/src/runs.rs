@@ -5,13 +5,34 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use trueup_engine::{
-    EnvKey, RunId,
+    EnvKey, Outcome, RunId,
     record::{Ended, Entry, Logged, NewRun, RunRecord, Unfinished},
     store::{KEPT_PLANS, RunFilter},
 };
 use trueup_plan::Plan;
 
 use crate::{holds, sql};
+
+/// Makes the next run's number higher than this one.
+pub(crate) fn go_on_above(conn: &Connection, run: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'run'";
+    if conn.execute(sql, [run])? == 0 {
+        conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('run', ?1)", [run])?;
+    }
+    Ok(())
+}
+
+/// Ends every run of an environment that is forgotten: there is nothing left to take back.
+pub(crate) fn end_all(conn: &Connection, env: &EnvKey, now: Timestamp) -> rusqlite::Result<()> {
+    for run in unfinished(conn, env)? {
+        change(conn, run.run.id, |record| {
+            record.outcome = Some(Outcome::Cancelled);
+            record.ended = Some(now);
+        })?;
+        conn.execute("UPDATE run SET finished = 1 WHERE id = ?1", [run.run.id.0])?;
+    }
+    Ok(())
+}
 
 /// Writes down that a run begins.
 pub(crate) fn begin(conn: &Connection, run: &NewRun, now: Timestamp) -> rusqlite::Result<RunId> {
@@ -39,14 +60,13 @@ pub(crate) fn mark_committed(conn: &Connection, run: RunId) -> rusqlite::Result<
 
 /// Ends a run; one whose way back failed stays unfinished.
 pub(crate) fn end(conn: &Connection, run: RunId, ended: &Ended, now: Timestamp) -> rusqlite::Result<()> {
-    let mut record = change(conn, run, |record| record.end(ended, now))?;
+    let record = change(conn, run, |record| record.end(ended, now))?;
     if let Some(hold) = &ended.hold {
         holds::add(conn, &record.env, hold)?;
     }
     if ended.outcome.is_open() {
         return Ok(());
     }
-    record.ended = Some(now);
     conn.execute("UPDATE run SET finished = 1 WHERE id = ?1", [run.0])?;
     forget_old_plans(conn, &record.env)
 }

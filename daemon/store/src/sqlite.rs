@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{
-    EnvKey, Holder, Identity, RunId, Store, StoreError,
+    Adoption, EnvKey, Holder, Identity, RunId, Store, StoreError,
     crash::{CRASH_AT, CrashPoint},
     record::{
         Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord, Suspended,
@@ -153,16 +153,12 @@ impl Store for Sqlite {
         self.write("an identity", PLAIN, work).await
     }
 
-    async fn adopt(
-        &self,
-        env: &EnvKey,
-        uid: &str,
-        jobs_done: &BTreeSet<String>,
-    ) -> Result<Identity, StoreError> {
-        let (id, env, uid, jobs) = (self.id.clone(), env.clone(), uid.to_owned(), jobs_done.clone());
+    async fn adopt(&self, env: &EnvKey, found: &Adoption) -> Result<Identity, StoreError> {
+        let (id, env, found) = (self.id.clone(), env.clone(), found.clone());
         let work = move |conn: &Connection| {
-            applied::done(conn, &env, jobs.iter())?;
-            environments::adopt(conn, &id, &env, &uid)
+            applied::done(conn, &env, found.jobs_done.iter())?;
+            runs::go_on_above(conn, found.last_run)?;
+            environments::adopt(conn, &id, &env, &found.uid)
         };
         self.write("an identity", PLAIN, work).await
     }

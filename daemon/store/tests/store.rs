@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{
-    EnvKey, Fault, Holder, Outcome, RunId, Store, StoreError, Trigger,
+    Adoption, EnvKey, Fault, Holder, Outcome, RunId, Store, StoreError, Trigger,
     record::{
         Audit, Commit, Durations, Ended, Entry, Health, Hold, HoldKind, Kept, NewRun, Observation, Suspended,
         SyncStatus,
@@ -299,7 +299,9 @@ async fn a_forgotten_environment_comes_back_as_another_one_with_its_history() {
     assert_ne!(store.establish(&env()).await.unwrap(), first);
     assert_eq!(store.runs(&RunFilter::default()).await.unwrap().len(), 1);
 
-    let adopted = store.adopt(&env(), "00112233aabbccdd", &BTreeSet::from(["job".into()])).await.unwrap();
+    let found =
+        Adoption { uid: "00112233aabbccdd".into(), jobs_done: BTreeSet::from(["job".into()]), last_run: 41 };
+    let adopted = store.adopt(&env(), &found).await.unwrap();
     assert_eq!(store.environments().await.unwrap(), [adopted]);
     assert!(store.jobs_done(&env()).await.unwrap().contains("job"));
 }

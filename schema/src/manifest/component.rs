@@ -179,15 +179,13 @@ pub enum Update {
     StartFirst,
 }
 
-/// What the engine does when a container exits. `always` is refused: after a restart of the engine it
-/// would start a container that was kept for a rollback.
+/// What the engine does when a container exits. `always` and `on-failure` do not exist: after a restart of
+/// the engine they would start a container that was kept for a rollback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Nothing.
     No,
-    /// Starts it again after a failure.
-    OnFailure,
     /// Starts it again unless it was stopped.
     UnlessStopped,
 }

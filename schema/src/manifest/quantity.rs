@@ -231,6 +231,7 @@ impl FromStr for Publish {
             Some((address, port)) => (Some(address.parse().map_err(|_| Self::invalid(text))?), port),
             None => (None, text),
         };
+        let address = address.filter(|address: &Ipv4Addr| !address.is_unspecified());
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| Self::invalid(text))?;
         Ok(Self { address, port })
     }

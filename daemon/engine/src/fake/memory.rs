@@ -12,7 +12,7 @@ use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
 
 use super::power::Power;
 use crate::{
-    EnvKey, HeldBy, Holder, Identity, Outcome, RunId, Store, StoreError,
+    Adoption, EnvKey, HeldBy, Holder, Identity, Outcome, RunId, Store, StoreError,
     crash::{CrashPoint, Side},
     record::{
         Audit, Commit, Ended, Entry, Hold, HoldKind, Kept, KeptRevision, Logged, NewRun, Observation,
@@ -193,16 +193,11 @@ impl Store for Memory {
         .await
     }
 
-    async fn adopt(
-        &self,
-        env: &EnvKey,
-        uid: &str,
-        jobs_done: &BTreeSet<String>,
-    ) -> Result<Identity, StoreError> {
+    async fn adopt(&self, env: &EnvKey, found: &Adoption) -> Result<Identity, StoreError> {
         self.look(|inner| {
-            inner.jobs_done.entry(env.clone()).or_default().extend(jobs_done.iter().cloned());
-            inner.identities.insert(env.clone(), uid.into());
-            Self::with(env, uid)
+            inner.jobs_done.entry(env.clone()).or_default().extend(found.jobs_done.iter().cloned());
+            inner.identities.insert(env.clone(), found.uid.clone());
+            Self::with(env, &found.uid)
         })
         .await
     }

@@ -63,7 +63,8 @@ fn an_empty_source_deletes_nothing() {
 #[test]
 fn what_another_store_owns_is_not_touched() {
     let mut world = World::demo();
-    world.observed("haproxy").owner = Owner { store: "store-b".into(), env_uid: "ffff".into(), run: "9".into() };
+    world.observed("haproxy").owner =
+        Owner { store: "store-b".into(), env_uid: "ffff".into(), run: "9".into() };
     world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");
     assert_snapshot!(refused(&world), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
