@@ -233,3 +233,48 @@ fn git_user() -> String {
 fn poll_interval() -> Span {
     Span(Duration::from_secs(30))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_settings_are_the_defaults() {
+        let text = include_str!("../../deploy/trueup-daemon.yaml");
+        let path = "trueup-daemon.yaml".parse().unwrap();
+        let documented: Config =
+            trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap();
+        let root = Config {
+            state_dir: "/var/lib/trueup".into(),
+            runtime_dir: "/run/trueup".into(),
+            ..Config::default()
+        };
+        assert_eq!(serde_json::to_value(documented).unwrap(), serde_json::to_value(root).unwrap());
+    }
+
+    #[test]
+    fn the_documented_source_and_target_are_read() {
+        let text = include_str!("../../deploy/trueup-daemon.yaml");
+        let text = text
+            .replace("sources: []\n", "sources:\n")
+            .replace("targets: {}\n", "targets:\n")
+            .replace("\n#  ", "\n  ");
+        let path = "trueup-daemon.yaml".parse().unwrap();
+        let config: Config =
+            trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap();
+        assert_eq!(config.sources[0].interval, poll_interval());
+        assert_eq!(config.targets.len(), 1);
+    }
+
+    #[test]
+    fn a_mistake_is_reported_at_its_place() {
+        let path = "trueup-daemon.yaml".parse().unwrap();
+        let report =
+            trueup_schema::read::<Config>(&path, b"stateDr: /x\n", &trueup_schema::Limits::default());
+        let report = report.unwrap_err().to_string();
+        assert!(
+            report.contains("trueup-daemon.yaml:1:1") && report.contains("did you mean `stateDir`"),
+            "{report}"
+        );
+    }
+}
