@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
-use trueup_engine::EnvKey;
+use trueup_engine::{EnvKey, Holder, Store};
 use trueup_git::{GitSource, Location, Reference, SourceConfig};
 use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName};
 use trueup_secrets::Identities;
-use trueup_store::Sqlite;
+use trueup_store::{Lease, Sqlite};
 
 use crate::{
     args::Global,
@@ -133,6 +134,18 @@ impl World {
         let connected = Docker::connect(&endpoint, settings)?;
         targets.insert(name.clone(), connected.clone());
         Ok(connected)
+    }
+
+    /// Takes the lease of an environment, waiting for it at most so long; says who has it.
+    pub(crate) async fn lease(&self, key: &EnvKey, what: &str, wait: Duration) -> Result<Lease, Failure> {
+        let holder = Holder::here(what);
+        let cancel = CancellationToken::new();
+        let waiting = self.store.lease_wait(key, &holder, &cancel);
+        match tokio::time::timeout(wait, waiting).await {
+            Ok(lease) => Ok(lease?),
+            // Asked once more, to say who has it.
+            Err(_) => Ok(self.store.lease(key, &holder).await?),
+        }
     }
 
     fn subnet_pool(&self) -> Result<Vec<Subnet>, Failure> {

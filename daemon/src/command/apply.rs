@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{
-    EnvKey, Holder, Outcome, Store, Trigger,
+    EnvKey, Outcome, Store, Trigger,
     record::{Hold, HoldKind},
 };
 use trueup_plan::Plan;
 use trueup_schema::{Catalogue, EnvironmentName, Limits, Snapshot, load};
+use trueup_store::Lease;
 
 use super::{
     confirmed,
@@ -188,22 +189,12 @@ impl Errand<'_> {
         Ok(exit_code(&conclusion))
     }
 
-    async fn lease(&self) -> Result<<trueup_store::Sqlite as Store>::Lease, Failure> {
+    async fn lease(&self) -> Result<Lease, Failure> {
         let what = match &self.trigger {
             Trigger::Rollback { user, .. } => format!("`trueup rollback` by {user}"),
             _ => format!("`trueup apply` by {}", user()),
         };
-        let holder = Holder::here(what);
-        if self.wait.is_zero() {
-            return Ok(self.world.store.lease(&self.key, &holder).await?);
-        }
-        let cancel = CancellationToken::new();
-        let waiting = self.world.store.lease_wait(&self.key, &holder, &cancel);
-        match tokio::time::timeout(self.wait, waiting).await {
-            Ok(lease) => Ok(lease?),
-            // Asked once more, to say who has it.
-            Err(_) => Ok(self.world.store.lease(&self.key, &holder).await?),
-        }
+        self.world.lease(&self.key, &what, self.wait).await
     }
 
     /// Shows the plan and asks. What is agreed to is that plan and no other.

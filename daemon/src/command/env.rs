@@ -1,10 +1,10 @@
 //! `env …`: what a person decides about an environment, beside its manifests. Every decision is audited.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use trueup_engine::{
-    Adoption, EnvKey, Holder, Store,
+    Adoption, EnvKey, Store,
     record::{Audit, Hold, HoldKind, Suspended},
 };
 use trueup_schema::EnvironmentName;
@@ -21,6 +21,9 @@ use crate::{
     show::Screen,
     world::World,
 };
+
+/// How long a decision waits for the daemon's look at the environment; a run takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does what a person decided.
 pub(crate) async fn run(global: &Global, screen: Screen, command: Env) -> Result<u8, Failure> {
@@ -114,7 +117,7 @@ async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Fa
 async fn adopt(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
     let key = find(world, global, &because.env).await?;
     let target = target(world, &key).await?;
-    let _lease = world.store.lease(&key, &Holder::here("`trueup env adopt`")).await?;
+    let _lease = world.lease(&key, "`trueup env adopt`", PATIENCE).await?;
     let mut found = target.adoptable(&key.environment).await?;
     found.retain(|one| one.source == key.source.as_str());
     let [one] = found.as_slice() else { return Err(not_one(&key, &found)) };
@@ -166,7 +169,7 @@ async fn destroy(
         return Err(Failure::new(Kind::User, "nothing was done"));
     }
     let target = target(world, &key).await?;
-    let lease = world.store.lease(&key, &Holder::here("`trueup env destroy`")).await?;
+    let lease = world.lease(&key, "`trueup env destroy`", PATIENCE).await?;
     let identity = world.store.establish(&key).await?;
     target.destroy(&identity, volumes).await?;
     world.store.audit(&audit(&key, "destroy", &because.reason)).await?;
