@@ -309,8 +309,8 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_without_a_group_has_the_group_of_the_same_number() {
-        assert_eq!(parse_owner("70"), Some((70, 70)));
+    fn an_owner_without_a_group_has_the_group_of_root_as_a_file_has() {
+        assert_eq!(parse_owner("70"), Some((70, 0)));
         assert_eq!(parse_owner("70:0"), Some((70, 0)));
         assert_eq!(parse_owner("postgres"), None);
     }
