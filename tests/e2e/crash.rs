@@ -31,18 +31,20 @@ pub(crate) enum Scenario {
     Rollback,
 }
 
+/// Every scenario, by the name that tests give it.
+pub(crate) const SCENARIOS: [(&str, Scenario); 3] = [
+    ("first_bring_up", Scenario::FirstBringUp),
+    ("update_of_five", Scenario::Update),
+    ("rollback_of_five", Scenario::Rollback),
+];
+
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let scenarios = [
-        ("first_bring_up", Scenario::FirstBringUp),
-        ("update_of_five", Scenario::Update),
-        ("rollback_of_five", Scenario::Rollback),
-    ];
-    let mut trials: Vec<_> = scenarios
+    let mut trials: Vec<_> = SCENARIOS
         .into_iter()
         .map(|(name, scenario)| {
             let engine = engine.clone();
             Trial::test(format!("{}::crash::journal_writes_of_{name}", engine.name), move || {
-                at_journal_writes(&engine, scenario)
+                at_journal_writes(&engine, scenario, SAMPLE, |_| Ok(()))
             })
         })
         .collect();
@@ -58,10 +60,9 @@ pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(
     for n in 1..=5 {
         lab.write(&format!("files/page{n}.html"), &format!("page {n}, generation {generation}\n"))?;
         // What works has all the time that a busy machine takes; what never will is given up on soon.
-        let (check, startup) = match broken && n == 3 {
-            true => ("[test, -f, /nowhere]", "2s"),
-            false => ("[test, -f, /www/index.html]", "50s"),
-        };
+        let is_broken = broken && n == 3;
+        let check = if is_broken { "[test, -f, /nowhere]" } else { "[test, -f, /www/index.html]" };
+        let startup = if is_broken { "2s" } else { "50s" };
         let more = if n == 5 { "  dependsOn: [{component: web4}]\n" } else { "" };
         lab.component(
             &format!("web{n}"),
@@ -76,20 +77,26 @@ pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(
 }
 
 /// The points of a scenario, in the order in which they are tried.
-fn points(random: &mut Random, last: u64) -> Vec<(u64, &'static str)> {
+fn points(random: &mut Random, last: u64, sample: usize) -> Vec<(u64, &'static str)> {
     let all: Vec<_> = (1..=last).flat_map(|write| [(write, "before"), (write, "after")]).collect();
     if std::env::var("TRUEUP_CRASH_POINTS").is_ok_and(|points| points == "all") {
         return all;
     }
-    random.sample(all, SAMPLE)
+    random.sample(all, sample)
 }
 
-fn at_journal_writes(engine: &Engine, scenario: Scenario) -> Result<(), Failed> {
+/// Kills the daemon at journal writes, and does what else happens then; after a restart it converges.
+pub(crate) fn at_journal_writes(
+    engine: &Engine,
+    scenario: Scenario,
+    sample: usize,
+    and: impl Fn(&Engine) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     let mut random = Random::printed(&format!("{} {scenario:?}", engine.name));
     let mut killed = 0;
     let mut lab = None;
     let last = journal_writes(engine, scenario)?;
-    let points = points(&mut random, last);
+    let points = points(&mut random, last, sample);
     for (n, (write, side)) in points.iter().enumerate() {
         // A first bring-up is the first thing that a world sees; the others go on in the same one.
         let lab = match (&mut lab, scenario) {
@@ -99,8 +106,12 @@ fn at_journal_writes(engine: &Engine, scenario: Scenario) -> Result<(), Failed> 
         let point = format!("{write}:{side}");
         write_five(lab, n + 1, scenario == Scenario::Rollback)?;
         lab.commit(&format!("generation {}", n + 1))?;
-        let passed = dies_at(lab, &point).and_then(|died| converges(lab, scenario).map(|()| died));
-        killed += usize::from(passed.map_err(|error| {
+        let passed = || {
+            let died = dies_at(lab, &point)?;
+            and(engine)?;
+            converges(lab, scenario).map(|()| died)
+        };
+        killed += usize::from(passed().map_err(|error| {
             let error = format!("killed at {point}: {}", error.message().unwrap_or("?"));
             say(&error);
             error

@@ -46,6 +46,11 @@ impl Daemon {
         Ok(self.0.try_wait()?.is_some())
     }
 
+    /// Returns the process.
+    pub(crate) fn process(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
     /// Asks it to stop, with `SIGTERM`, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<(), Failed> {
         text_of(Command::new("kill").arg(self.0.id().to_string()))?;
@@ -389,13 +394,16 @@ fn as_it_was(container: &Value) -> Value {
             endpoint[volatile] = Value::Null;
         }
     }
+    // The engine lists mounts in any order.
+    let mut mounts = container["Mounts"].as_array().cloned().unwrap_or_default();
+    mounts.sort_by_key(|mount| mount["Destination"].to_string());
     serde_json::json!({
         "id": container["Id"],
         "name": container["Name"],
         "image": container["Image"],
         "config": container["Config"],
         "host": container["HostConfig"],
-        "mounts": container["Mounts"],
+        "mounts": mounts,
         "endpoints": endpoints,
         "running": container["State"]["Running"],
         "health": container["State"]["Health"]["Status"],

@@ -6,6 +6,7 @@ mod app;
 mod architecture;
 mod crash;
 mod hostile;
+mod inverse;
 mod lab;
 mod outage;
 mod people;
@@ -26,6 +27,7 @@ fn main() {
     for engine in rig.engines() {
         trials.extend(transaction::trials(&engine));
         trials.extend(crash::trials(&engine));
+        trials.extend(inverse::trials(&engine));
         trials.extend(secrecy::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.

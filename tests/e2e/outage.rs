@@ -1,11 +1,11 @@
-//! The engine dies in the middle of a run. These tests have an engine to themselves.
+//! The engine dies in the middle of a run, alone or together with the daemon. These tests have an engine to themselves.
 
 use std::{fs, process::Command, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    crash::{Scenario, converges, prepared, write_five},
+    crash::{SCENARIOS, Scenario, at_journal_writes, converges, prepared, write_five},
     lab::text_of,
     random::Random,
     rig::Engine,
@@ -15,10 +15,16 @@ use crate::{
 const KILLS: usize = 3;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let engine = engine.clone();
-    vec![Trial::test(format!("{}::outage::the_engine_is_killed_during_an_update", engine.name), move || {
-        engine_killed_during_update(&engine)
-    })]
+    let alone = engine.clone();
+    let name = format!("{}::outage::the_engine_is_killed_during_an_update", engine.name);
+    let alone = Trial::test(name, move || engine_killed_during_update(&alone));
+    let together = SCENARIOS.map(|(name, scenario)| {
+        let name =
+            format!("{}::outage::engine_and_daemon_are_killed_at_journal_writes_of_{name}", engine.name);
+        let engine = engine.clone();
+        Trial::test(name, move || at_journal_writes(&engine, scenario, KILLS, kill_and_restart))
+    });
+    [alone].into_iter().chain(together).collect()
 }
 
 /// Kills the engine, and starts it again.

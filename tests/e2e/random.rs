@@ -26,11 +26,15 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Draws a number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("it is below a usize")
+    }
+
     /// Draws at most `count` of `all`, each once, in their own order.
     pub(crate) fn sample<T>(&mut self, mut all: Vec<T>, count: usize) -> Vec<T> {
         while all.len() > count {
-            let drop = usize::try_from(self.next() % all.len() as u64).expect("an index of a vector fits");
-            all.remove(drop);
+            all.remove(self.below(all.len()));
         }
         all
     }

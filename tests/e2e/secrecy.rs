@@ -1,55 +1,75 @@
-//! No byte of a secret is where it does not belong: outputs, logs, the store, the plan, the engine's disk.
+//! No byte of a secret is where it does not belong: outputs, logs, the store, the plan, the engine's disk, a
+//! core dump.
 //!
-//! What is looked for is the value itself, its base64 and its hexadecimal form, whole or any eight bytes of
-//! them. A control is planted first, so that a scanner that finds nothing ever is noticed.
+//! What is looked for is any eight bytes of the value: as they are, in base64, in hexadecimal, and as in an
+//! address. A control is planted first, so that a scanner that finds nothing ever is noticed.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs,
     io::Read,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
 };
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::{lab::Lab, rig::Engine};
+use crate::{
+    lab::{Lab, text_of},
+    rig::Engine,
+};
 
-/// The length of the shortest piece that counts as found.
+/// How many bytes of a secret count as found.
 const PIECE: usize = 8;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let engine = engine.clone();
-    vec![Trial::test(format!("{}::secrecy::no_byte_of_a_secret_is_left_anywhere", engine.name), move || {
-        no_byte_is_left_anywhere(&engine)
-    })]
+    let (first, second) = (engine.clone(), engine.clone());
+    vec![
+        Trial::test(format!("{}::secrecy::no_byte_of_a_secret_is_left_anywhere", engine.name), move || {
+            no_byte_is_left_anywhere(&first)
+        }),
+        Trial::test(format!("{}::secrecy::a_crash_dumps_no_memory", engine.name), move || {
+            a_crash_dumps_no_memory(&second)
+        }),
+    ]
 }
 
-/// Finds pieces of one secret in bytes.
-struct Scanner(HashSet<[u8; PIECE]>);
+/// Finds pieces of one secret in bytes: what a piece begins with, and how it may go on.
+struct Scanner(HashMap<[u8; PIECE], Vec<Vec<u8>>>);
 
 impl Scanner {
     fn of(secret: &str) -> Self {
-        let hex = secret.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-        let upper = hex.to_uppercase();
-        // base64 of the same bytes differs by where they begin in a group of three.
-        let shifted = (0..3).map(|shift| base64(&[&vec![b'.'; shift], secret.as_bytes()].concat()));
-        // The first and last groups hold bits of what stands around the value.
-        let shifted = shifted.map(|text| text[4..text.len() - 4].to_owned());
-        let mut pieces = HashSet::new();
-        for form in [secret.to_owned(), hex, upper].into_iter().chain(shifted) {
-            pieces.extend(
-                form.as_bytes()
-                    .windows(PIECE)
-                    .map(|piece| <[u8; PIECE]>::try_from(piece).expect("eight bytes")),
-            );
+        let mut scanner = Self(HashMap::new());
+        for piece in secret.as_bytes().windows(PIECE) {
+            scanner.look_for(piece);
+            for (each, plain) in [("", false), ("%", false), ("%", true)] {
+                let lower = spelled(piece, each, plain);
+                scanner.look_for(lower.to_uppercase().as_bytes());
+                scanner.look_for(lower.as_bytes());
+            }
         }
-        Self(pieces)
+        // base64 of the same bytes differs by where they begin in a group of three.
+        for shift in 0..3 {
+            let text = base64(&[&vec![b'.'; shift], secret.as_bytes()].concat());
+            // The first and last groups hold bits of what stands around the value.
+            let inner = &text[4..text.len() - 4];
+            for form in [inner.to_owned(), inner.replace('+', "-").replace('/', "_")] {
+                form.as_bytes().windows(PIECE).for_each(|piece| scanner.look_for(piece));
+            }
+        }
+        scanner
+    }
+
+    fn look_for(&mut self, bytes: &[u8]) {
+        let (first, rest) = bytes.split_first_chunk().expect("a piece has eight bytes or more");
+        self.0.entry(*first).or_default().push(rest.to_vec());
     }
 
     fn finds(&self, bytes: &[u8]) -> bool {
-        bytes.windows(PIECE).any(|window| {
-            let piece: &[u8; PIECE] = window.try_into().expect("a window of eight bytes");
-            self.0.contains(piece)
+        (0..bytes.len()).any(|at| {
+            let Some((first, after)) = bytes[at..].split_first_chunk::<PIECE>() else { return false };
+            self.0.get(first).is_some_and(|rests| rests.iter().any(|rest| after.starts_with(rest)))
         })
     }
 
@@ -75,6 +95,15 @@ fn is_mounted(path: &Path) -> bool {
     path.parent().is_some_and(|parent| device(parent) != device(path))
 }
 
+/// Spells bytes in hexadecimal, each after `before`; letters and digits may stay `plain`, as in an address.
+fn spelled(bytes: &[u8], before: &str, plain: bool) -> String {
+    let spell = |byte: &u8| match byte {
+        byte if plain && byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
+        byte => format!("{before}{byte:02x}"),
+    };
+    bytes.iter().map(spell).collect()
+}
+
 fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -88,16 +117,12 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Random letters and digits.
+/// Random letters, digits, and what an address spells in another way.
 fn random_secret() -> Result<String, Failed> {
+    const LETTERS: &[u8; 64] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ2345678/+&=?@;,~";
     let mut bytes = [0_u8; 40];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .map(|byte| {
-            char::from(b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"[usize::from(byte % 56)])
-        })
-        .collect())
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])).collect())
 }
 
 fn world(lab: &Lab, secret: &str) -> Result<(), Failed> {
@@ -110,7 +135,7 @@ fn world(lab: &Lab, secret: &str) -> Result<(), Failed> {
          health: {exec: [grep, -q, password, /etc/app.conf], startup: 5s}\n",
     )?;
     lab.environment("  zones:\n    data: {}\n  components: [app]\n")?;
-    lab.secret("secrets/app.age", &format!("password: {secret}\n"))
+    lab.secret("secrets/app.age", &format!("password: '{secret}'\n"))
 }
 
 fn no_byte_is_left_anywhere(engine: &Engine) -> Result<(), Failed> {
@@ -173,4 +198,36 @@ fn no_byte_is_left_anywhere(engine: &Engine) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+fn a_crash_dumps_no_memory(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    world(&lab, &random_secret()?)?;
+    lab.commit("a secret")?;
+    // What is started from here on may dump its memory, unless it forbids that itself.
+    let pid = std::process::id().to_string();
+    text_of(Command::new("prlimit").args(["--core=unlimited:", "--pid", &pid]))?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first apply", |status| status["sync"] == "Synced")?;
+    let daemon = crash(daemon.process())?;
+
+    let control = crash(&mut Command::new("sleep").arg("600").current_dir(lab.path("")).spawn()?)?;
+    if !control.core_dumped() {
+        return Err("this machine dumps no core of anything, so nothing was shown".into());
+    }
+    if daemon.core_dumped() {
+        return Err("the daemon's memory was dumped".into());
+    }
+    Ok(())
+}
+
+/// Lets a process abort, as C's `abort` does.
+fn crash(child: &mut Child) -> Result<ExitStatus, Failed> {
+    let pid = child.id().to_string();
+    text_of(Command::new("kill").args(["-ABRT", &pid]))?;
+    let status = child.wait()?;
+    match status.signal() {
+        Some(6) => Ok(status),
+        _ => Err(format!("the process ended with {status}").into()),
+    }
 }
