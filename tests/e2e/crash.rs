@@ -43,15 +43,17 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
         .into_iter()
         .map(|(name, scenario)| {
             let engine = engine.clone();
-            Trial::test(format!("{}::crash::journal_writes_of_{name}", engine.name), move || {
-                at_journal_writes(&engine, scenario, SAMPLE, |_| Ok(()))
-            })
+            Trial::test(
+                format!("{}::crash::of_the_daemon_at_journal_writes_of_{name}", engine.name),
+                move || at_journal_writes(&engine, scenario, SAMPLE, |_| Ok(())),
+            )
         })
         .collect();
     let other = engine.clone();
-    trials.push(Trial::test(format!("{}::crash::answers_that_never_arrive", engine.name), move || {
-        at_answers(&other)
-    }));
+    trials.push(Trial::test(
+        format!("{}::crash::of_the_daemon_before_an_answer_arrives", engine.name),
+        move || at_answers(&other),
+    ));
     trials
 }
 
@@ -76,9 +78,8 @@ pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(
     lab.environment("  zones:\n    data: {}\n  components: [web1, web2, web3, web4, web5]\n")
 }
 
-/// The points of a scenario, in the order in which they are tried.
-fn points(random: &mut Random, last: u64, sample: usize) -> Vec<(u64, &'static str)> {
-    let all: Vec<_> = (1..=last).flat_map(|write| [(write, "before"), (write, "after")]).collect();
+/// The points that are tried: all of them when that is asked for, else a sample.
+fn tried<T>(random: &mut Random, all: Vec<T>, sample: usize) -> Vec<T> {
     if std::env::var("TRUEUP_CRASH_POINTS").is_ok_and(|points| points == "all") {
         return all;
     }
@@ -93,10 +94,11 @@ pub(crate) fn at_journal_writes(
     and: impl Fn(&Engine) -> Result<(), Failed>,
 ) -> Result<(), Failed> {
     let mut random = Random::printed(&format!("{} {scenario:?}", engine.name));
-    let mut killed = 0;
+    let mut killed = Vec::new();
     let mut lab = None;
     let last = journal_writes(engine, scenario)?;
-    let points = points(&mut random, last, sample);
+    let points = (1..=last).flat_map(|write| [(write, "before"), (write, "after")]).collect();
+    let points = tried(&mut random, points, sample);
     for (n, (write, side)) in points.iter().enumerate() {
         // A first bring-up is the first thing that a world sees; the others go on in the same one.
         let lab = match (&mut lab, scenario) {
@@ -111,20 +113,23 @@ pub(crate) fn at_journal_writes(
             and(engine)?;
             converges(lab, scenario).map(|()| died)
         };
-        killed += usize::from(passed().map_err(|error| {
+        let died = passed().map_err(|error| {
             let error = format!("killed at {point}: {}", error.message().unwrap_or("?"));
             say(&error);
             error
-        })?);
+        })?;
+        killed.extend(died.then_some(point));
     }
     say(&format!(
-        "{} {scenario:?}: killed at {killed} of {} points, {last} writes",
+        "{} {scenario:?}, {last} writes: killed at {} of {} points: {}",
         engine.name,
-        points.len()
+        killed.len(),
+        points.len(),
+        killed.join(" ")
     ));
     // Steps side by side do not write the same number of lines every time: the last points may not be reached.
-    if killed * 3 < points.len() {
-        return Err(format!("only {killed} of {} points killed the daemon", points.len()).into());
+    if killed.len() * 3 < points.len() {
+        return Err(format!("only {} of {} points killed the daemon", killed.len(), points.len()).into());
     }
     Ok(())
 }
@@ -234,7 +239,8 @@ fn at_answers(engine: &Engine) -> Result<(), Failed> {
     let lab = prepared(engine, Scenario::Update)?;
     let proxy = Proxy::start(&engine.docker, &lab.path("proxy.sock"))?;
     // A five-component update makes at least 20 calls that change something.
-    let calls = random.sample((1..=20).collect(), SAMPLE);
+    let calls: Vec<u64> = tried(&mut random, (1..=20).collect(), SAMPLE);
+    say(&format!("{} answers that never arrive: {calls:?} of 20", engine.name));
     for (n, call) in calls.into_iter().enumerate() {
         write_five(&lab, n + 1, false)?;
         lab.commit(&format!("generation {}", n + 1))?;

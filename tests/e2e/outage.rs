@@ -16,11 +16,10 @@ const KILLS: usize = 3;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
     let alone = engine.clone();
-    let name = format!("{}::outage::the_engine_is_killed_during_an_update", engine.name);
+    let name = format!("{}::crash::of_the_engine_during_an_update", engine.name);
     let alone = Trial::test(name, move || engine_killed_during_update(&alone));
     let together = SCENARIOS.map(|(name, scenario)| {
-        let name =
-            format!("{}::outage::engine_and_daemon_are_killed_at_journal_writes_of_{name}", engine.name);
+        let name = format!("{}::crash::of_engine_and_daemon_at_journal_writes_of_{name}", engine.name);
         let engine = engine.clone();
         Trial::test(name, move || at_journal_writes(&engine, scenario, KILLS, kill_and_restart))
     });
