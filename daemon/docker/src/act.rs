@@ -1,6 +1,6 @@
 //! Does an act of a plan, takes it back, and cleans up after it.
 
-use trueup_engine::{RunContext, TargetError};
+use trueup_engine::{Blame, RunContext, TargetError};
 use trueup_plan::{Act, Aside, Kind, ResourceId};
 
 use crate::{
@@ -64,9 +64,7 @@ impl Docker {
                 Kind::Volume => self.undo_create_volume(run, resource).await,
                 _ => self.undo_create_container(run, resource, replaces.as_ref()).await,
             },
-            Act::Update { before, fields, .. } => {
-                self.change(run, resource, before, (&before.spec, fields)).await
-            }
+            Act::Update { before, fields, .. } => self.undo_change(run, resource, before, fields).await,
             Act::Stop { old } => self.run_again(run, resource, old).await,
             Act::Start { old } => self.undo_start(run, resource, old.as_ref()).await,
             Act::Run { .. } => self.stop_job(run, resource).await,
@@ -133,10 +131,57 @@ impl Docker {
         (wanted, fields): (&trueup_plan::Spec, &[String]),
     ) -> Result<(), TargetError> {
         if resource.kind == Kind::Network {
-            return self.set_foreign(before, &from_spec::<NetworkSpec>(wanted)?).await;
+            return match self.network(&before.handle).await? {
+                Some(found) => self.set_foreign(&found, before, &from_spec::<NetworkSpec>(wanted)?).await,
+                None => Err(moved("a network of the plan is gone")),
+            };
         }
         let found = self.current(run, resource, Some(before)).await?;
         self.update(run, &found, &from_spec::<ContainerSpec>(wanted)?, fields).await
+    }
+
+    /// Changes a live resource back, under whichever name it has now. A network that somebody removed has
+    /// nothing to change back, and a container is made again.
+    async fn undo_change(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        before: &Aside,
+        fields: &[String],
+    ) -> Result<(), TargetError> {
+        if resource.kind == Kind::Network {
+            return match self.network(&before.handle).await? {
+                Some(found) => {
+                    self.set_foreign(&found, before, &from_spec::<NetworkSpec>(&before.spec)?).await
+                }
+                None => Ok(()),
+            };
+        }
+        match self.container(&before.handle).await? {
+            Some(found) => self.update(run, &found, &from_spec::<ContainerSpec>(&before.spec)?, fields).await,
+            None => self.restore(run, resource, before).await,
+        }
+    }
+
+    /// Makes a container again that somebody removed before this run could change it: as it was is that it
+    /// was there. This run did not take it away, so what keeps it from being made (its image is gone, too)
+    /// is no reason to leave the run unfinished for ever: the next plan creates what is declared.
+    async fn restore(&self, run: &RunContext, resource: &ResourceId, old: &Aside) -> Result<(), TargetError> {
+        if resource.kind == Kind::Job {
+            // A missing job is no drift, and an undo never runs one again.
+            return Ok(());
+        }
+        let restored = async {
+            self.put_back(run, resource, old).await?;
+            self.run_again(run, resource, old).await
+        };
+        match restored.await {
+            Err(error) if matches!(error.blame, Blame::Manifest | Blame::Moved) => {
+                tracing::warn!(run = %run.run, %resource, ?error, "removed by somebody, and cannot be made again");
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Starts again what was running, under whichever id it has now.

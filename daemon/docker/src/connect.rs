@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bollard::models::{
-    ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+use bollard::{
+    errors::Error,
+    models::{ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest},
 };
 use trueup_engine::{RunContext, TargetError};
 
@@ -11,7 +12,7 @@ use crate::{
     Docker,
     body::{endpoint_settings, engine_network},
     container::id_of,
-    failure::status,
+    failure::{gone, status},
     inspect,
     observe::zone_names,
     spec::{ContainerSpec, EndpointSpec},
@@ -25,10 +26,25 @@ impl Docker {
         container: &str,
         settings: EndpointSettings,
     ) -> Result<(), TargetError> {
+        let joined = self.attach(network, container, settings).await;
+        joined.map_err(|error| self.failed(format!("connect a container to `{network}`"), &error))
+    }
+
+    /// Joins a network that is not ours, or with a container that is not: either may be gone by now.
+    pub(crate) async fn join_if_there(
+        &self,
+        network: &str,
+        container: &str,
+        settings: EndpointSettings,
+    ) -> Result<(), TargetError> {
+        let joined = gone(self.attach(network, container, settings).await);
+        joined.map_err(|error| self.failed(format!("connect a container to `{network}`"), &error))
+    }
+
+    async fn attach(&self, network: &str, container: &str, settings: EndpointSettings) -> Result<(), Error> {
         let request =
             NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(settings) };
-        let joined = self.api().connect_network(network, request).await;
-        joined.map_err(|error| self.failed(format!("connect a container to `{network}`"), &error))
+        self.api().connect_network(network, request).await
     }
 
     /// Leaves a network; one that it is not in, or that is gone, is left already.
@@ -75,10 +91,14 @@ impl Docker {
                 self.leave(&engine_network(&run.identity, key), id_of(found)).await?;
             }
         }
-        for (key, endpoint) in &wanted {
-            if live.get(key) != Some(endpoint) {
-                let network = engine_network(&run.identity, key);
-                self.join(&network, id_of(found), endpoint_settings(endpoint, false)).await?;
+        for (key, endpoint) in wanted.iter().filter(|(key, endpoint)| live.get(*key) != Some(*endpoint)) {
+            let network = engine_network(&run.identity, key);
+            let settings = endpoint_settings(endpoint, false);
+            // No manifest wants a network that is no zone: only an undo goes back to one.
+            if key.starts_with("other:") {
+                self.join_if_there(&network, id_of(found), settings).await?;
+            } else {
+                self.join(&network, id_of(found), settings).await?;
             }
         }
         Ok(())
@@ -92,11 +112,11 @@ fn live_networks(run: &RunContext, found: &ContainerInspectResponse) -> BTreeMap
 }
 
 /// Returns whether a start failed because a network of the container is not there any more.
-pub(crate) fn lost_a_network(error: &bollard::errors::Error) -> bool {
+pub(crate) fn lost_a_network(error: &Error) -> bool {
     let text = error.to_string();
     text.contains("network") && text.contains("not found")
 }
 
-fn says_not_connected(error: &bollard::errors::Error) -> bool {
+fn says_not_connected(error: &Error) -> bool {
     error.to_string().contains("is not connected to")
 }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkInspect};
 use trueup_engine::{Blame, Identity, RunContext, TargetError};
 use trueup_plan::{Aside, ResourceId};
 
@@ -27,10 +27,7 @@ impl Docker {
     }
 
     /// Returns a network by id or name, with the containers that run in it.
-    pub(crate) async fn network(
-        &self,
-        name: &str,
-    ) -> Result<Option<bollard::models::NetworkInspect>, TargetError> {
+    pub(crate) async fn network(&self, name: &str) -> Result<Option<NetworkInspect>, TargetError> {
         let none = None::<bollard::query_parameters::InspectNetworkOptions>;
         crate::failure::found(self.api().inspect_network(name, none).await)
             .map_err(|error| self.failed(format!("look at the network `{name}`"), &error))
@@ -131,19 +128,24 @@ impl Docker {
         }
     }
 
-    /// Detaches the containers that do not belong into a network, or attaches them again.
-    pub(crate) async fn set_foreign(&self, before: &Aside, wanted: &NetworkSpec) -> Result<(), TargetError> {
+    /// Detaches the containers that do not belong into a network, or attaches them again. One that has ended
+    /// and is gone need not come back.
+    pub(crate) async fn set_foreign(
+        &self,
+        found: &NetworkInspect,
+        before: &Aside,
+        wanted: &NetworkSpec,
+    ) -> Result<(), TargetError> {
         let was: NetworkSpec = from_spec(&before.spec)?;
-        let closer = self.network(&before.handle).await?;
-        let Some(closer) = closer else { return Err(moved("a network of the plan is gone")) };
-        let members = closer.containers.unwrap_or_default();
-        let is_in = |name: &str| members.values().any(|member| member.name.as_deref() == Some(name));
+        let members = || found.containers.iter().flatten();
+        let is_in = |name: &str| members().any(|(_, member)| member.name.as_deref() == Some(name));
         for (container, endpoint) in &was.foreign {
             let wants_it = wanted.foreign.contains_key(container);
             match (is_in(container), wants_it) {
                 (true, false) => self.leave(&before.handle, container).await?,
                 (false, true) => {
-                    self.join(&before.handle, container, endpoint_settings(endpoint, false)).await?;
+                    let settings = endpoint_settings(endpoint, false);
+                    self.join_if_there(&before.handle, container, settings).await?;
                 }
                 _ => {}
             }

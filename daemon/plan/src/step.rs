@@ -15,6 +15,8 @@
 //! Verify   wait until ready                -                           -
 //! Retire   stop, set aside                 put back, start             remove
 //! ```
+//!
+//! What somebody else removed meanwhile is made again from its configuration, and started if it was running.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 

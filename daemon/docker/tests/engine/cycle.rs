@@ -3,7 +3,7 @@
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use trueup_docker::ContainerSpec;
-use trueup_engine::Execute;
+use trueup_engine::{Blame, Execute};
 use trueup_plan::{Act, Kind};
 
 use crate::{
@@ -23,6 +23,8 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_committed_replacement_leaves_nothing_behind", replace_and_finish),
         ("a_first_bring_up_that_is_taken_back_leaves_nothing", bring_up_and_undo),
         ("limits_and_networks_change_in_place_and_back", update_and_undo),
+        ("what_somebody_removed_before_its_update_is_made_again", update_of_removed),
+        ("what_somebody_removed_and_cannot_be_made_again_is_left_to_the_next_plan", update_of_lost),
         ("a_limit_is_taken_away_in_place", remove_limits),
         ("with_start_first_the_new_one_takes_the_second_address", start_first),
         ("what_is_retired_comes_back", retire_and_undo),
@@ -186,6 +188,54 @@ fn update_and_undo(rig: &Rig) -> Result<(), Failed> {
         assert_eq!(started, world.inspect(&name).await?["State"]["StartedAt"], "it was restarted");
         world.undo(&run, &acts).await?;
         same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+/// Plans an update of `web`, and removes `web` before it is done.
+async fn removed_before_update(world: &mut World) -> Result<trueup_plan::Aside, Failed> {
+    world.declare("web", json!({"resources": {"memory": "64Mi"}}));
+    world.deliver("web", "/run/secret", Hidden("correct horse battery"), 0);
+    world.up().await?;
+    let old = world.aside(&workload("web")).await?;
+    world.remove(&old.handle).await?;
+    Ok(old)
+}
+
+fn update_of_removed(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let old = removed_before_update(&mut world).await?;
+        world.patch("web", json!({"resources": {"memory": "96Mi"}}));
+        let (_, desired) = world.look().await?;
+        let resource = workload("web");
+        let act = update_act(old, desired.resources[&resource].spec.clone(), &["resources.memory"]);
+        let acts = vec![(resource.clone(), act)];
+        let run = world.next_run();
+        let error = world.execute(&run, &acts).await.unwrap_err();
+        assert_eq!(error.blame, Blame::Moved, "{error:?}");
+        world.undo_once(&run, &acts).await?;
+        world.patch("web", json!({"resources": {"memory": "64Mi"}}));
+        nothing_to_do(&world).await?;
+        let again = world.aside(&resource).await?;
+        assert!(again.running);
+        world.undo_once(&run, &acts).await?;
+        assert_eq!(again, world.aside(&resource).await?, "it was made twice");
+        Ok(())
+    })
+}
+
+fn update_of_lost(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let mut old = removed_before_update(&mut world).await?;
+        old.spec["image"]["reference"] = json!("trueup-test/pruned:1");
+        let after = old.spec.clone();
+        let acts = vec![(workload("web"), update_act(old, after, &["resources.memory"]))];
+        let run = world.next_run();
+        world.execute(&run, &acts).await.unwrap_err();
+        world.undo(&run, &acts).await?;
+        let acts = world.creation().await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        nothing_to_do(&world).await
     })
 }
 

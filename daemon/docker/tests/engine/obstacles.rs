@@ -6,7 +6,7 @@ use bollard::{models::ContainerCreateBody, query_parameters::CreateContainerOpti
 use libtest_mimic::Failed;
 use serde_json::json;
 use trueup_docker::{Docker, Locality, Settings};
-use trueup_engine::{Blame, Execute, Observe, TargetError};
+use trueup_engine::{Blame, Execute, Observe, RunContext, TargetError};
 use trueup_plan::{Act, Kind, Plan, PlanDigest, Step, StepKey};
 
 use crate::{
@@ -26,6 +26,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_volume_driver_that_does_not_exist_is_found_before", no_driver),
         ("a_name_that_a_stranger_has_blocks", name_taken),
         ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
+        ("a_stranger_that_is_gone_need_not_come_back", stranger_gone),
         ("another_container_than_planned_is_not_touched", moved),
         ("an_engine_that_is_down_is_said_to_be", unreachable),
         ("a_remote_engine_takes_plain_files_and_refuses_secrets", remote),
@@ -139,18 +140,13 @@ async fn strange_container(world: &World, name: &str) -> Result<String, Failed> 
     Ok(world.api.create_container(Some(options), body).await?.id)
 }
 
-async fn remove(world: &World, id: &str) -> Result<(), Failed> {
-    let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
-    Ok(world.api.remove_container(id, Some(options)).await?)
-}
-
 fn name_taken(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         world.declare("web", json!({}));
         let stranger = strange_container(&world, &world.engine_name("web")).await?;
         let looked = world.look().await;
         let checked = preflight(&mut world).await;
-        remove(&world, &stranger).await?;
+        world.remove(&stranger).await?;
         let (live, _) = looked?;
         assert!(live.foreign.iter().any(|foreign| foreign.blocks), "{:?}", live.foreign);
         assert!(checked?.unwrap_err().message.contains("that trueup did not create"));
@@ -165,12 +161,40 @@ fn stranger(rig: &Rig) -> Result<(), Failed> {
         let name = format!("{}stranger", world.identity.environment);
         let stranger = strange_container(&world, &name).await?;
         let outcome = detach(&mut world, &stranger).await;
-        remove(&world, &stranger).await?;
+        world.remove(&stranger).await?;
         outcome
     })
 }
 
+fn stranger_gone(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let name = format!("{}stranger", world.identity.environment);
+        let stranger = strange_container(&world, &name).await?;
+        let detached = detached(&mut world, &stranger).await;
+        world.remove(&stranger).await?;
+        let (run, acts) = detached?;
+        world.undo(&run, &acts).await?;
+        // Nor is the whole network a reason to give up.
+        world.docker.destroy(&world.identity, false).await.map_err(|error| failure(&error))?;
+        world.undo(&run, &acts).await
+    })
+}
+
 async fn detach(world: &mut World, stranger: &str) -> Result<(), Failed> {
+    let (run, acts) = detached(world, stranger).await?;
+    let zone = &acts[0].0;
+    let (live, desired) = world.look().await?;
+    assert_eq!(live.resources[zone].spec, desired.resources[zone].spec);
+    world.undo(&run, &acts).await?;
+    let (live, desired) = world.look().await?;
+    assert_ne!(live.resources[zone].spec, desired.resources[zone].spec);
+    Ok(())
+}
+
+/// Puts a container into a zone and has it detached; returns what did that.
+async fn detached(world: &mut World, stranger: &str) -> Result<(RunContext, Acts), Failed> {
     world.api.start_container(stranger, None::<bollard::query_parameters::StartContainerOptions>).await?;
     let request =
         bollard::models::NetworkConnectRequest { container: stranger.to_owned(), endpoint_config: None };
@@ -187,15 +211,10 @@ async fn detach(world: &mut World, stranger: &str) -> Result<(), Failed> {
         after: desired.resources[&zone].spec.clone(),
         fields: vec!["foreign".into()],
     };
-    let acts = vec![(zone.clone(), act)];
+    let acts = vec![(zone, act)];
     let run = world.next_run();
     world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
-    let (live, desired) = world.look().await?;
-    assert_eq!(live.resources[&zone].spec, desired.resources[&zone].spec);
-    world.undo(&run, &acts).await?;
-    let (live, desired) = world.look().await?;
-    assert_ne!(live.resources[&zone].spec, desired.resources[&zone].spec);
-    Ok(())
+    Ok((run, acts))
 }
 
 fn moved(rig: &Rig) -> Result<(), Failed> {

@@ -262,12 +262,22 @@ impl World {
 
     /// Takes every act back, last first, twice: it must not matter how often.
     pub(crate) async fn undo(&self, run: &RunContext, acts: &Acts) -> Result<(), Failed> {
-        for _ in 0..2 {
-            for (resource, act) in acts.iter().rev() {
-                self.docker.undo(run, resource, act).await.map_err(|error| failure(&error))?;
-            }
+        self.undo_once(run, acts).await?;
+        self.undo_once(run, acts).await
+    }
+
+    /// Takes every act back, last first.
+    pub(crate) async fn undo_once(&self, run: &RunContext, acts: &Acts) -> Result<(), Failed> {
+        for (resource, act) in acts.iter().rev() {
+            self.docker.undo(run, resource, act).await.map_err(|error| failure(&error))?;
         }
         Ok(())
+    }
+
+    /// Removes a container as somebody else would.
+    pub(crate) async fn remove(&self, container: &str) -> Result<(), Failed> {
+        let options = bollard::query_parameters::RemoveContainerOptionsBuilder::new().force(true).build();
+        Ok(self.api.remove_container(container, Some(options)).await?)
     }
 
     /// Cleans up after every act, twice.
