@@ -201,13 +201,10 @@ impl Docker {
         };
         match found {
             Some(found) if is_running(&found) => Ok(()),
+            // The new one still has the name: the undo of its creation brings the old one back.
+            Some(found) if id_of(&found) != old.handle && run_of(&found) == run.run.to_string() => Ok(()),
             Some(found) => self.start(run, resource, &found).await,
-            None => {
-                self.make_again(run, resource, old).await?;
-                let found = self.container(&name).await?;
-                let found = found.ok_or_else(|| moved(format!("the container `{name}` is gone")))?;
-                self.start(run, resource, &found).await
-            }
+            None => self.make_again(run, resource, old).await,
         }
     }
 

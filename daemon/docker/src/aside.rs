@@ -6,10 +6,12 @@ use trueup_plan::{Aside, ResourceId};
 
 use crate::{
     Docker,
-    container::is_running,
+    body::engine_network,
+    container::{is_again, is_running, starts_again},
     failure::moved,
-    names::{aside_name, engine_name},
+    names::{RUN, aside_name, engine_name},
     observe::inspected_name,
+    spec::{ContainerSpec, from_spec},
 };
 
 impl Docker {
@@ -30,7 +32,8 @@ impl Docker {
         Ok(is_running(&found))
     }
 
-    /// Gives a kept container its name back, or makes it again when somebody removed it.
+    /// Gives a kept container its name back, or makes it again when somebody removed it: then it runs if it
+    /// did, because the undo of its stop may have been before.
     pub(crate) async fn put_back(
         &self,
         run: &RunContext,
@@ -39,11 +42,32 @@ impl Docker {
     ) -> Result<(), TargetError> {
         let name = engine_name(&run.identity, resource);
         match self.container(&old.handle).await? {
-            Some(found) if inspected_name(&found) == name => Ok(()),
-            Some(_) => self.rename(&old.handle, &name).await,
-            None if self.container(&name).await?.is_some() => Ok(()),
+            Some(found) if inspected_name(&found) == name => return Ok(()),
+            Some(_) => return self.rename(&old.handle, &name).await,
+            None => {}
+        }
+        match self.container(&name).await? {
+            Some(found) if starts_again(resource, old) && is_again(run, &found) => {
+                self.start(run, resource, &found).await
+            }
+            Some(_) => Ok(()),
+            None if old.running && self.is_on_new_network(run, old).await? => Ok(()),
             None => self.make_again(run, resource, old).await,
         }
+    }
+
+    /// Returns whether a network that it was on is one of this run. The old one is made again later, and the
+    /// undo of the stop, which comes after that, brings the container back.
+    async fn is_on_new_network(&self, run: &RunContext, old: &Aside) -> Result<bool, TargetError> {
+        let spec: ContainerSpec = from_spec(&old.spec)?;
+        for key in spec.networks.keys() {
+            let network = self.network(&engine_network(&run.identity, key)).await?;
+            let labels = network.and_then(|network| network.labels).unwrap_or_default();
+            if labels.get(RUN).is_some_and(|by| *by == run.run.to_string()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn rename(&self, handle: &str, name: &str) -> Result<(), TargetError> {

@@ -9,7 +9,7 @@ use bollard::{
 };
 use std::time::Duration;
 use trueup_engine::{Blame, RunContext, TargetError};
-use trueup_plan::{Aside, ResourceId};
+use trueup_plan::{Aside, Kind, ResourceId};
 use trueup_schema::ComponentName;
 
 use crate::{
@@ -234,7 +234,8 @@ impl Docker {
         self.sweep_files(&run.identity, component(resource)?).await
     }
 
-    /// Makes a kept container again that somebody removed. It is stopped, and has another id.
+    /// Makes a container again that somebody removed, and starts it if it was running; a job never runs
+    /// again for an undo. It has another id.
     pub(crate) async fn make_again(
         &self,
         run: &RunContext,
@@ -245,12 +246,32 @@ impl Docker {
         self.deliver(run, component(resource)?, &spec.files).await?;
         let blueprint = Blueprint {
             identity: &run.identity,
-            run: format!("{}-again", run.run),
+            run: run_again(run),
             resource,
             spec: &spec,
             materials: &run.materials,
             standby: false,
         };
-        self.create_from(&engine_name(&run.identity, resource), &blueprint).await.map(drop)
+        let id = self.create_from(&engine_name(&run.identity, resource), &blueprint).await?;
+        match self.container(&id).await? {
+            Some(found) if starts_again(resource, old) => self.start(run, resource, &found).await,
+            Some(_) => Ok(()),
+            None => Err(moved(format!("the container of `{resource}` is gone"))),
+        }
     }
+}
+
+/// Returns what the label of a run says on what its undo made again: it is not what the run created.
+fn run_again(run: &RunContext) -> String {
+    format!("{}-again", run.run)
+}
+
+/// Returns whether what is made again is started.
+pub(crate) fn starts_again(resource: &ResourceId, old: &Aside) -> bool {
+    old.running && resource.kind == Kind::Workload
+}
+
+/// Returns whether the undo of a run made an inspected container again.
+pub(crate) fn is_again(run: &RunContext, found: &ContainerInspectResponse) -> bool {
+    run_of(found) == run_again(run)
 }

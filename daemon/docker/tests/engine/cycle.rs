@@ -3,13 +3,14 @@
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use trueup_docker::ContainerSpec;
-use trueup_engine::{Blame, Execute};
+use trueup_engine::{Blame, Execute, RunContext};
 use trueup_plan::{Act, Kind};
 
 use crate::{
     Test,
     rig::Rig,
     world::{
+        Acts,
         Content::{Hidden, Plain},
         World, failure, id, in_world, same, workload,
     },
@@ -30,6 +31,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("what_is_retired_comes_back", retire_and_undo),
         ("a_network_is_replaced_and_made_again", replace_network),
         ("a_kept_container_that_somebody_removed_is_made_again", made_again),
+        ("a_kept_container_is_made_again_on_the_network_that_was_made_again", made_again_on_an_old_network),
         ("a_container_that_was_stopped_is_started_and_stopped_again", start_and_undo),
     ]
 }
@@ -316,24 +318,9 @@ fn replace_network(rig: &Rig) -> Result<(), Failed> {
         world.declare("web", json!({}));
         world.up().await?;
         let mut before = world.picture().await?;
-        world.environment["zones"]["data"]["internal"] = json!(true);
-        let (_, desired) = world.look().await?;
-        let zone = id(Kind::Network, "data", "");
-        let resource = workload("web");
-        let old = world.aside(&resource).await?;
-        let declared = &desired.resources[&resource];
-        let create = |spec: &Value, replaces| Act::Create { spec: spec.clone(), replaces: Some(replaces) };
-        let acts = vec![
-            (resource.clone(), Act::Stop { old: old.clone() }),
-            (zone.clone(), create(&desired.resources[&zone].spec, world.aside(&zone).await?)),
-            (resource.clone(), create(&declared.spec, old)),
-            (resource.clone(), Act::Start { old: None }),
-            (resource.clone(), Act::Verify { probe: declared.probe.clone().unwrap() }),
-        ];
-        let run = world.next_run();
-        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        let (run, acts) = replaced_network(&mut world).await?;
         let (live, desired) = world.look().await?;
-        for resource in [&zone, &resource] {
+        for resource in [&id(Kind::Network, "data", ""), &workload("web")] {
             same("not as declared", &live.resources[resource].spec, &desired.resources[resource].spec)?;
         }
         world.undo(&run, &acts).await?;
@@ -348,23 +335,64 @@ fn replace_network(rig: &Rig) -> Result<(), Failed> {
     })
 }
 
+/// Replaces the network of `web`, and `web` around it; returns what did that.
+async fn replaced_network(world: &mut World) -> Result<(RunContext, Acts), Failed> {
+    world.environment["zones"]["data"]["internal"] = json!(true);
+    let (_, desired) = world.look().await?;
+    let zone = id(Kind::Network, "data", "");
+    let resource = workload("web");
+    let old = world.aside(&resource).await?;
+    let declared = &desired.resources[&resource];
+    let create = |spec: &Value, replaces| Act::Create { spec: spec.clone(), replaces: Some(replaces) };
+    let acts = vec![
+        (resource.clone(), Act::Stop { old: old.clone() }),
+        (zone.clone(), create(&desired.resources[&zone].spec, world.aside(&zone).await?)),
+        (resource.clone(), create(&declared.spec, old)),
+        (resource.clone(), Act::Start { old: None }),
+        (resource.clone(), Act::Verify { probe: declared.probe.clone().unwrap() }),
+    ];
+    let run = world.next_run();
+    world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+    Ok((run, acts))
+}
+
 fn made_again(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         rich(&mut world);
         world.up().await?;
-        let (live, _) = world.look().await?;
-        world.patch("web", json!({"env": {"LEVEL": "info"}}));
-        let acts = world.replacement(&workload("web")).await?;
-        let run = world.next_run();
-        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
-        let old = &live.resources[&workload("web")];
-        world
-            .api
-            .remove_container(&old.handle, None::<bollard::query_parameters::RemoveContainerOptions>)
-            .await?;
-        world.undo(&run, &acts).await?;
-        world.patch("web", json!({"env": {"LEVEL": "debug"}}));
-        nothing_to_do(&world).await
+        let resource = workload("web");
+        for begun in 1..=4 {
+            let old = world.aside(&resource).await?;
+            world.patch("web", json!({"env": {"LEVEL": "info"}}));
+            let acts = world.replacement(&resource).await?[..begun].to_vec();
+            let run = world.next_run();
+            world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+            world.remove(&old.handle).await?;
+            world.undo_once(&run, &acts).await?;
+            world.patch("web", json!({"env": {"LEVEL": "debug"}}));
+            nothing_to_do(&world).await?;
+            let again = world.aside(&resource).await?;
+            assert!(again.running, "it does not run after {begun} acts were taken back");
+            world.undo_once(&run, &acts).await?;
+            assert_eq!(again, world.aside(&resource).await?, "it was made twice");
+        }
+        Ok(())
+    })
+}
+
+fn made_again_on_an_old_network(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let resource = workload("web");
+        let old = world.aside(&resource).await?;
+        let (run, acts) = replaced_network(&mut world).await?;
+        world.remove(&old.handle).await?;
+        world.undo_once(&run, &acts).await?;
+        world.environment["zones"]["data"]["internal"] = json!(false);
+        nothing_to_do(&world).await?;
+        assert!(world.aside(&resource).await?.running);
+        Ok(())
     })
 }
 
