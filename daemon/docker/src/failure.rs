@@ -86,13 +86,21 @@ fn blame(error: &Error) -> Blame {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&TARGET_WORDS) {
         Blame::Target
-    } else if *status_code == 409 {
+    } else if *status_code == 409 || (*status_code == 404 && names_what_is_gone(&message)) {
         Blame::Moved
     } else if *status_code < 500 || says(&MANIFEST_WORDS) {
         Blame::Manifest
     } else {
         Blame::Target
     }
+}
+
+/// Returns whether the engine misses a thing that was there when the plan was made: a container, a network, or
+/// an image, which a fetch of the same run has seen. A driver that it misses is the manifest's matter.
+fn names_what_is_gone(message: &str) -> bool {
+    let things = ["no such container", "no such image", "no such network"];
+    things.iter().any(|thing| message.contains(thing))
+        || (message.contains("network") && message.contains("not found"))
 }
 
 /// Returns a failure because the world moved since the plan was made.
@@ -127,6 +135,16 @@ mod tests {
         assert_eq!(blame(&command), Blame::Manifest);
         assert_eq!(blame(&answer(409, "the name is in use")), Blame::Moved);
         assert_eq!(blame(&answer(500, "something")), Blame::Target);
+    }
+
+    #[test]
+    fn what_is_gone_since_the_plan_was_made_is_nobodys_matter() {
+        for message in ["No such container: 0123", "No such image: a:1", "network demo-data not found"] {
+            assert_eq!(blame(&answer(404, message)), Blame::Moved, "{message}");
+        }
+        let driver = "error looking up volume plugin none: plugin \"none\" not found";
+        assert_eq!(blame(&answer(404, driver)), Blame::Manifest);
+        assert_eq!(blame(&answer(400, "No such image: a:1")), Blame::Manifest);
     }
 
     #[test]

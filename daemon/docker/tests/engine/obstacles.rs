@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
         ("a_stranger_that_is_gone_need_not_come_back", stranger_gone),
         ("another_container_than_planned_is_not_touched", moved),
+        ("what_is_gone_in_the_middle_of_a_run_is_planned_again", gone_meanwhile),
         ("an_engine_that_is_down_is_said_to_be", unreachable),
         ("a_remote_engine_takes_plain_files_and_refuses_secrets", remote),
         ("an_environment_is_known_by_its_labels", adoptable),
@@ -241,6 +242,40 @@ fn moved(rig: &Rig) -> Result<(), Failed> {
             assert_eq!(error.blame, Blame::Moved, "{act:?}: {error:?}");
         }
         crate::world::same("it was touched", &before, &world.picture().await?)
+    })
+}
+
+fn gone_meanwhile(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        let acts = world.creation().await?;
+        let (create, spec) = acts
+            .iter()
+            .enumerate()
+            .find_map(|(at, (id, act))| match act {
+                Act::Create { spec, .. } if id.kind == Kind::Workload => Some((at, spec.clone())),
+                _ => None,
+            })
+            .ok_or("nothing is created")?;
+        let run = world.next_run();
+        world.execute(&run, &acts[..create].to_vec()).await.map_err(|error| failure(&error))?;
+        let creates = |change: fn(&mut serde_json::Value)| {
+            let mut spec = spec.clone();
+            change(&mut spec);
+            let acts = [Act::Create { spec, replaces: None }, Act::Start { old: None }];
+            acts.map(|act| (workload("web"), act)).to_vec()
+        };
+        let pruned = creates(|spec| spec["image"]["reference"] = json!("trueup-test/pruned:1"));
+        let first = creates(|spec| spec["networks"] = json!({"gone": {"aliases": [], "address": null}}));
+        let second = creates(|spec| {
+            spec["networks"]["other:gone"] = json!({"aliases": [], "address": null});
+        });
+        for acts in [pruned, first, second] {
+            let error = world.execute(&run, &acts).await.unwrap_err();
+            assert_eq!(error.blame, Blame::Moved, "{error:?}");
+            world.undo(&run, &acts).await?;
+        }
+        Ok(())
     })
 }
 
