@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trueup_plan::{Kind, Plan, Step};
+use trueup_schema::manifest::MAX_STOP_GRACE;
 
 use crate::{
     Blame, Execute, Fault, RunContext, RunId, Store, TargetError,
@@ -31,8 +32,9 @@ impl Default for Limits {
     }
 }
 
-/// Stopping takes as long as its grace, whatever the step that is taken back was given.
-const AT_LEAST: Duration = Duration::from_mins(2);
+/// Taking a step back may stop what it started, and takes as long as its grace, whatever the step was given.
+const AT_LEAST: Duration = Duration::from_mins(10);
+const _: () = assert!(AT_LEAST.as_secs() > MAX_STOP_GRACE.0.as_secs(), "the longest stop has its time");
 
 /// A target, with what a call that must succeed needs.
 pub(crate) struct Reach<'a, T> {

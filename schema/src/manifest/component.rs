@@ -61,7 +61,7 @@ pub struct ComponentSpec {
     /// The signal that asks it to stop. Default: the image's, else SIGTERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
-    /// How long it may take to stop before it is killed. Default: `10s`.
+    /// How long it may take to stop before it is killed: `9m` at most. Default: `10s`.
     #[serde(default = "ten_seconds")]
     pub stop_grace: Span,
     /// Environment variables. A value must not come from a secret.
@@ -123,6 +123,9 @@ pub struct ComponentSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<Value>,
 }
+
+/// The longest `stopGrace`: going back waits for every stop, so there is a limit to what one may ask for.
+pub const MAX_STOP_GRACE: Span = Span(Duration::from_mins(9));
 
 fn one() -> u16 {
     1

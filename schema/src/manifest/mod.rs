@@ -10,8 +10,8 @@ mod repository;
 
 pub use component::{
     Access, ComponentSpec, Connect, Dependency, DockerSpec, FileSpec, Health, HttpProbe, Lifecycle, LogSpec,
-    PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart, RollbackPolicy, SecretSpec,
-    TcpProbe, Ulimit, Until, Update, VolumeSpec, Workload,
+    MAX_STOP_GRACE, PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart,
+    RollbackPolicy, SecretSpec, TcpProbe, Ulimit, Until, Update, VolumeSpec, Workload,
 };
 pub use environment::{
     Class, Encryption, EnvironmentSpec, Foreign, RollbackWhen, Sync, SyncMode, TargetRef, ZoneSpec,

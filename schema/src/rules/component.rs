@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     located::Findings,
-    manifest::{ComponentSpec, DockerSpec, Health, PortRef, Restart, Update, Workload},
+    manifest::{ComponentSpec, DockerSpec, Health, MAX_STOP_GRACE, PortRef, Restart, Update, Workload},
     suggest,
 };
 
@@ -303,6 +303,10 @@ fn process(spec: &ComponentSpec, findings: &mut Findings<'_>) {
             ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL"],
         );
         findings.error("stopSignal", format!("`{signal}` is not a signal"), help);
+    }
+    if spec.stop_grace > MAX_STOP_GRACE {
+        let message = format!("`{}` is longer than a stop may take", spec.stop_grace);
+        findings.error("stopGrace", message, format!("write `{MAX_STOP_GRACE}` or less"));
     }
     if let Some(folder) = spec.working_dir.as_deref()
         && let Err(reason) = container::check_path(folder)

@@ -18,7 +18,8 @@ use crate::{Blame, Execute, Identity, RunContext, RunId, TargetError, crash::Sid
 pub struct Thing {
     /// Unchangeable for its life.
     pub handle: String,
-    /// Its configuration. `fail: start | health | run | fetch` makes it fail, `hang: true` never be ready.
+    /// Its configuration. `fail: start | health | run | fetch` makes it fail, `hang: true` never be ready,
+    /// `grace: 60` take so many seconds to stop when its start is taken back.
     pub spec: Spec,
     /// Whether it runs.
     pub running: bool,
@@ -368,6 +369,11 @@ impl Execute for World {
     }
 
     async fn undo(&self, run: &RunContext, id: &ResourceId, act: &Act) -> Result<(), TargetError> {
+        let thing = self.inner().things.get(id).filter(|thing| thing.running).cloned();
+        let grace = thing.and_then(|thing| thing.spec["grace"].as_u64());
+        if let (Act::Start { .. }, Some(seconds)) = (act, grace) {
+            tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+        }
         self.call(|inner| inner.undo(run, id, act)).await
     }
 

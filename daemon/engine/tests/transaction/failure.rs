@@ -12,7 +12,7 @@ use trueup_engine::{
     store::RunFilter,
 };
 use trueup_plan::{Act, Kind};
-use trueup_schema::manifest::RollbackWhen;
+use trueup_schema::manifest::{MAX_STOP_GRACE, RollbackWhen};
 
 use crate::{
     bench::{Bench, assert_as_it_was, block_on, terms},
@@ -194,6 +194,19 @@ fn a_step_and_a_run_that_take_too_long_say_what_they_waited_for() {
             assert!(failed.hold.is_some());
             bench.assert_clean().await;
         }
+    });
+}
+
+#[test]
+fn going_back_waits_for_the_longest_stop() {
+    block_on(async {
+        let bench = Bench::at(&five()).await;
+        let change = json!({ "fail": "health", "grace": MAX_STOP_GRACE.0.as_secs() });
+        let (plan, things) = (bench.plan(&changed("c", &change)).await, bench.world.things());
+        let failed = failed(bench.run(&plan).await);
+        assert!(matches!(failed.outcome, Outcome::RolledBack { .. }), "{:?}", failed.outcome);
+        assert_as_it_was(&things, &bench.world.things(), &plan);
+        bench.assert_clean().await;
     });
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use trueup_schema::manifest::Update;
+use trueup_schema::manifest::{MAX_STOP_GRACE, Update};
 
 use super::graph::Graph;
 use crate::{
@@ -19,8 +19,9 @@ const FETCH: Duration = Duration::from_mins(15);
 const CREATE: Duration = Duration::from_mins(1);
 /// Writing fields.
 const UPDATE: Duration = Duration::from_mins(1);
-/// Stopping: above any grace that a manifest gives, after which the target kills.
+/// Stopping: above any grace that a manifest may give, after which the target kills.
 const STOP: Duration = Duration::from_mins(10);
+const _: () = assert!(STOP.as_secs() > MAX_STOP_GRACE.0.as_secs(), "the longest stop has its time");
 /// Starting.
 const START: Duration = Duration::from_mins(1);
 /// A job that has no probe and so no time of its own.
