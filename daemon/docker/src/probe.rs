@@ -11,7 +11,6 @@ use bollard::{
     query_parameters::LogsOptionsBuilder,
 };
 use futures::StreamExt;
-use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -52,6 +51,7 @@ impl Docker {
         let name = engine_name(&run.identity, resource);
         let deadline = Instant::now() + probe.startup;
         let mut first = None;
+        let mut seen = Seen::default();
         let mut pause = SOON;
         let mut reason = None;
         loop {
@@ -66,7 +66,12 @@ impl Docker {
             // A probe without a start-up time is one look at what runs: it has the time of one try.
             let patience =
                 if probe.startup.is_zero() { probe.timeout } else { probe.timeout.min(left.max(SOON)) };
-            let Err(why) = self.try_once(run, &found, &check, patience).await? else { return Ok(()) };
+            let tried = match &check {
+                // A look at what runs has no time to watch it for a while.
+                Check::Stable(span) if !probe.startup.is_zero() => seen.stable(&found, *span, Instant::now()),
+                check => self.try_once(run, &found, check, patience).await,
+            };
+            let Err(why) = tried else { return Ok(()) };
             // A try that was cut short by the deadline says less than the one before it.
             let is_cut = patience < probe.timeout;
             let why = reason.take().filter(|_| is_cut).unwrap_or(why);
@@ -89,17 +94,17 @@ impl Docker {
         }
     }
 
-    /// Tries a check once; the inner result says why it failed.
+    /// Tries a check once; says why it failed.
     async fn try_once(
         &self,
         run: &RunContext,
         found: &ContainerInspectResponse,
         check: &Check,
         patience: Duration,
-    ) -> Result<Result<(), String>, TargetError> {
-        Ok(match check {
+    ) -> Result<(), String> {
+        match check {
             Check::Exec(command) => self.try_exec(run, found, command, patience).await,
-            Check::Stable(span) => try_stable(found, *span),
+            Check::Stable(_) => Ok(()),
             Check::Tcp { zone, port } => {
                 let address = address(run, found, zone);
                 connect(address, *port, patience).await.map(drop).map_err(|why| format!("tcp {port} {why}"))
@@ -111,7 +116,7 @@ impl Docker {
                     asked.unwrap_or_else(|_| Err(format!("did not answer within {}", Span(patience))));
                 answered.map_err(|why| format!("http {port}{path} {why}"))
             }
-        })
+        }
     }
 
     async fn try_exec(
@@ -218,12 +223,23 @@ fn when(probe: &Probe) -> &'static str {
     if probe.startup.is_zero() { "" } else { " while starting" }
 }
 
-fn try_stable(found: &ContainerInspectResponse, span: Span) -> Result<(), String> {
-    let started = found.state.as_ref().and_then(|state| state.started_at.as_deref());
-    let started = started.and_then(|text| text.parse::<Timestamp>().ok());
-    let runs = started.map(|started| Timestamp::now().duration_since(started));
-    let runs = runs.and_then(|runs| Duration::try_from(runs).ok()).unwrap_or_default();
-    if runs >= span.0 { Ok(()) } else { Err(format!("it has run for {} ms only", runs.as_millis())) }
+/// Since when a container was seen to run without another start, by this machine's own clock: the engine's
+/// may be another one.
+#[derive(Default)]
+struct Seen {
+    started_at: Option<String>,
+    since: Option<Instant>,
+}
+
+impl Seen {
+    fn stable(&mut self, found: &ContainerInspectResponse, span: Span, now: Instant) -> Result<(), String> {
+        let started_at = found.state.as_ref().and_then(|state| state.started_at.clone());
+        if self.started_at != started_at {
+            *self = Self { started_at, since: None };
+        }
+        let runs = now.duration_since(*self.since.get_or_insert(now));
+        if runs >= span.0 { Ok(()) } else { Err(format!("it has run for {} ms only", runs.as_millis())) }
+    }
 }
 
 /// Returns the address of a container in a zone.
@@ -287,6 +303,22 @@ mod tests {
         assert_eq!(status(b"HTTP/1.1 204 No Content\r\n"), Some(204));
         assert_eq!(status(b"SSH-2.0-x\r\n"), None);
         assert_eq!(status(b""), None);
+    }
+
+    #[test]
+    fn a_container_is_stable_by_our_clock_whatever_the_engines_says() {
+        let (span, now) = ("3s".parse().unwrap(), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        for started_at in ["1999-01-01T00:00:00Z", "2999-01-01T00:00:00Z"] {
+            let mut found = state(true, 0, 0);
+            found.state.as_mut().unwrap().started_at = Some(started_at.into());
+            let mut seen = Seen::default();
+            assert!(seen.stable(&found, span, now).is_err());
+            assert_eq!(seen.stable(&found, span, after(2)).unwrap_err(), "it has run for 2000 ms only");
+            assert_eq!(seen.stable(&found, span, after(3)), Ok(()));
+            found.state.as_mut().unwrap().started_at = Some("2000-01-01T00:00:00Z".into());
+            assert!(seen.stable(&found, span, after(4)).is_err(), "it was started again");
+        }
     }
 
     fn state(running: bool, restarts: i64, exit_code: i64) -> ContainerInspectResponse {
