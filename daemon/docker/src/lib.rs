@@ -21,6 +21,7 @@ mod container_spec;
 mod deliver;
 mod endpoint;
 mod environment;
+mod exec;
 mod facts;
 mod failure;
 mod image;
@@ -120,6 +121,7 @@ struct Inner {
     /// Held while files are written: replicas share theirs.
     deliveries: Arc<Mutex<()>>,
     inflight: Inflight,
+    unfinished: exec::Unfinished,
 }
 
 impl Docker {
@@ -146,6 +148,7 @@ impl Docker {
             engine: OnceCell::new(),
             deliveries: Arc::default(),
             inflight: Inflight::default(),
+            unfinished: exec::Unfinished::default(),
         })))
     }
 

@@ -4,12 +4,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use bollard::{
-    container::LogOutput,
-    exec::{StartExecOptions, StartExecResults},
-    models::{ContainerInspectResponse, ExecConfig},
-    query_parameters::LogsOptionsBuilder,
-};
+use bollard::{container::LogOutput, models::ContainerInspectResponse, query_parameters::LogsOptionsBuilder};
 use futures::StreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,7 +19,7 @@ use crate::{
     Docker,
     body::engine_network,
     container::{id_of, run_of},
-    failure::{moved, one_line},
+    failure::moved,
     names::engine_name,
     redact::Redactor,
     spec::{Check, from_spec},
@@ -36,8 +31,8 @@ const SOON: Duration = Duration::from_millis(50);
 /// How many lines of a log a failure shows.
 const LOG_LINES: usize = 10;
 
-/// How much of an answer is read.
-const ANSWER: usize = 1024;
+/// How much of an answer is kept.
+pub(crate) const ANSWER: usize = 1024;
 
 impl Docker {
     /// Waits until a container works, for as long as its start may take.
@@ -119,53 +114,6 @@ impl Docker {
         }
     }
 
-    async fn try_exec(
-        &self,
-        run: &RunContext,
-        found: &ContainerInspectResponse,
-        command: &[String],
-        patience: Duration,
-    ) -> Result<(), String> {
-        let shown = command.join(" ");
-        match timeout(patience, self.exec(found, command)).await {
-            Err(_) => Err(format!("`{shown}` did not end within {}", Span(patience))),
-            Ok(Err(error)) => Err(format!("`{shown}` could not be run: {}", one_line(&error.to_string()))),
-            Ok(Ok((0, _))) => Ok(()),
-            Ok(Ok((code, output))) => {
-                let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                let said = Redactor::new(&run.materials).line(last.trim());
-                Err(format!("`{shown}` exited with {code}{}{said}", if said.is_empty() { "" } else { ": " }))
-            }
-        }
-    }
-
-    /// Runs a command in a container; returns its exit code and the end of its output.
-    async fn exec(
-        &self,
-        found: &ContainerInspectResponse,
-        command: &[String],
-    ) -> Result<(i64, String), bollard::errors::Error> {
-        let config = ExecConfig {
-            cmd: Some(command.to_vec()),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            ..ExecConfig::default()
-        };
-        let id = self.api().create_exec(id_of(found), config).await?.id;
-        let mut said = String::new();
-        if let StartExecResults::Attached { mut output, .. } =
-            self.api().start_exec(&id, None::<StartExecOptions>).await?
-        {
-            while let Some(part) = output.next().await {
-                said.push_str(&text_of(&part?));
-                let surplus = said.len().saturating_sub(ANSWER);
-                said = said.chars().skip(surplus).collect();
-            }
-        }
-        let ended = self.api().inspect_exec(&id).await?;
-        Ok((ended.exit_code.unwrap_or(-1), said))
-    }
-
     /// Returns a failure of a container, with the end of its log.
     pub(crate) async fn unwell(
         &self,
@@ -193,7 +141,7 @@ impl Docker {
     }
 }
 
-fn text_of(output: &LogOutput) -> String {
+pub(crate) fn text_of(output: &LogOutput) -> String {
     String::from_utf8_lossy(output.as_ref()).into_owned()
 }
 

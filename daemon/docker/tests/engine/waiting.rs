@@ -140,8 +140,20 @@ fn exec_fails(rig: &Rig) -> Result<(), Failed> {
         let act = Act::Verify { probe: desired.resources[&resource].probe.clone().unwrap() };
         let run = world.next_run();
         let error = world.docker.execute(&run, &resource, &act).await.unwrap_err();
-        assert!(error.message.contains("did not end within 200ms"), "{}", error.message);
-        Ok(())
+        let expected = "web was not healthy within 1s: `/bin/sleep 60` still runs after 0 s";
+        assert_eq!(error.message, expected);
+        let none = None::<bollard::query_parameters::TopOptions>;
+        let processes = world.api.top_processes(&world.engine_name("web"), none).await?;
+        let sleeps = |process: &Vec<String>| process.iter().any(|word| word.contains("/bin/sleep 60"));
+        let count = |top: bollard::models::ContainerTopResponse| {
+            top.processes.unwrap_or_default().iter().filter(|process| sleeps(process)).count()
+        };
+        assert_eq!(count(processes), 1, "a hanging check was started again");
+        // What hangs keeps nobody from another check.
+        world.patch("web", json!({"health": {"exec": ["/bin/true"]}}));
+        let (_, desired) = world.look().await?;
+        let act = Act::Verify { probe: desired.resources[&resource].probe.clone().unwrap() };
+        world.docker.execute(&run, &resource, &act).await.map_err(|error| failure(&error))
     })
 }
 
