@@ -120,7 +120,7 @@ struct Inner {
     engine: OnceCell<Engine>,
     /// Held while files are written: replicas share theirs.
     deliveries: Arc<Mutex<()>>,
-    inflight: Inflight,
+    inflight: Arc<Inflight>,
     unfinished: exec::Unfinished,
 }
 
@@ -147,7 +147,7 @@ impl Docker {
             settings,
             engine: OnceCell::new(),
             deliveries: Arc::default(),
-            inflight: Inflight::default(),
+            inflight: Arc::default(),
             unfinished: exec::Unfinished::default(),
         })))
     }
@@ -160,7 +160,7 @@ impl Docker {
         &self.0.settings
     }
 
-    pub(crate) fn inflight(&self) -> &Inflight {
+    pub(crate) fn inflight(&self) -> &Arc<Inflight> {
         &self.0.inflight
     }
 
