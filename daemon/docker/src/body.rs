@@ -13,11 +13,7 @@ use trueup_schema::Materials;
 use crate::{
     Docker,
     image::secret_text,
-    names::{
-        COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, SPEC, network_name, owner_labels, replica_number,
-        short_digest,
-    },
-    rules::IN_PLACE,
+    names::{COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, network_name, owner_labels, replica_number},
     spec::{ContainerSpec, EndpointSpec, EnvValue, PortSpec, to_spec, whole_seconds},
 };
 
@@ -44,7 +40,6 @@ impl Blueprint<'_> {
             (COMPONENT.to_owned(), component),
             (REPLICA.to_owned(), replica_number(self.resource).to_string()),
             (KIND.to_owned(), kind(self.resource.kind).to_owned()),
-            (SPEC.to_owned(), fixed_digest(self.spec)),
         ]);
         if !self.spec.files.is_empty() {
             labels.insert(FILES.to_owned(), to_spec(&self.spec.files).to_string());
@@ -99,17 +94,6 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Cron => "cron",
         Kind::Network | Kind::Volume | Kind::Workload => "workload",
     }
-}
-
-/// Returns the digest of the fields that only a recreate can change.
-fn fixed_digest(spec: &ContainerSpec) -> String {
-    let mut value = to_spec(spec);
-    if let Some(fields) = value.as_object_mut() {
-        for field in IN_PLACE {
-            fields.remove(field);
-        }
-    }
-    short_digest(&[&value.to_string()], 16)
 }
 
 impl Docker {

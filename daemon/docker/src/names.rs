@@ -26,8 +26,6 @@ pub(crate) const REPLICA: &str = "dev.trueup.replica";
 pub(crate) const KIND: &str = "dev.trueup.kind";
 /// The run that created it.
 pub(crate) const RUN: &str = "dev.trueup.run";
-/// The digest of the fields that only a recreate can change.
-pub(crate) const SPEC: &str = "dev.trueup.spec";
 /// The delivered files: path, digest, mode and owner as JSON.
 pub(crate) const FILES: &str = "dev.trueup.files";
 /// The owner that a volume gets when its run has filled it.
@@ -170,6 +168,13 @@ mod tests {
                 assert_eq!(replica_number(&resource), replica);
             }
         }
+    }
+
+    #[test]
+    fn a_label_of_ours_that_no_version_reads_is_no_difference() {
+        let labels = ["dev.trueup.spec", "team"].map(|key| (key.to_owned(), "a".to_owned()));
+        let labels = foreign_labels(&HashMap::from(labels));
+        assert_eq!(labels.keys().collect::<Vec<_>>(), ["team"]);
     }
 
     #[test]

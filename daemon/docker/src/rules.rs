@@ -23,9 +23,6 @@ const TABLE: &[Row] = &[
 /// Why a volume is not changed.
 const VOLUME: &str = "a volume keeps its driver; declare a new volume and a job that copies the data into it";
 
-/// The paths that an update or a connection can change: the label of a container does not cover them.
-pub(crate) const IN_PLACE: [&str; 3] = ["resources", "restart", "networks"];
-
 /// Returns the rules of this target.
 pub(crate) fn rules() -> Rules {
     let mut rules = Rules::new();
