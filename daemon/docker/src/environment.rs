@@ -1,20 +1,18 @@
-//! What a person does with a whole environment: look for it, read its logs, remove it.
+//! What a person does with a whole environment: look for it, remove it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::try_join_all;
 use serde::Serialize;
 use trueup_engine::{Identity, TargetError};
-use trueup_plan::ResourceId;
-use trueup_schema::{EnvironmentName, Materials};
+use trueup_schema::EnvironmentName;
 
 use crate::{
     Docker,
     deliver::environment_folder,
-    failure::{file_failure, moved},
-    names::{ENV_UID, ENVIRONMENT, OWNER, RUN, SOURCE, engine_name},
+    failure::file_failure,
+    names::{ENV_UID, ENVIRONMENT, OWNER, RUN, SOURCE},
     observe::{filter, is_own, owned, summary_name},
-    redact::Redactor,
 };
 
 /// An environment that an engine has, as its labels tell it. A store that takes over its uid and owner
@@ -106,23 +104,6 @@ impl Docker {
             self.stop(&found).await?;
         }
         self.remove(id).await
-    }
-
-    /// Returns the last `count` lines of a container's output, those with a part of a secret left out.
-    pub async fn logs(
-        &self,
-        identity: &Identity,
-        resource: &ResourceId,
-        materials: &Materials,
-        count: usize,
-    ) -> Result<Vec<String>, TargetError> {
-        let name = engine_name(identity, resource);
-        let Some(found) = self.container(&name).await? else {
-            return Err(moved(format!("there is no container `{name}`")));
-        };
-        let redactor = Redactor::new(materials);
-        let lines = self.last_lines(crate::container::id_of(&found), count).await?;
-        Ok(lines.iter().map(|line| redactor.line(line)).collect())
     }
 }
 
