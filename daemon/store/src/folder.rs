@@ -42,6 +42,20 @@ impl Folder {
         locked.map_err(|error| cannot_open(&self.0, error))
     }
 
+    /// Says that this process has the store open, for as long as the file is. Returns also whether no other
+    /// one has. The caller is [alone](Self::alone).
+    pub(crate) fn enter(&self) -> Result<(File, bool), StoreError> {
+        use rustix::fs::{FlockOperation, flock};
+        let path = self.0.join("in-use");
+        let cannot = |error: io::Error| cannot_open(&path, error);
+        let mut options = OpenOptions::new();
+        let file =
+            options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(cannot)?;
+        let is_first = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        flock(&file, FlockOperation::LockShared).map_err(|error| cannot(error.into()))?;
+        Ok((file, is_first))
+    }
+
     /// Returns the path of the database, and makes sure that nobody else can read it.
     pub(crate) fn database(&self) -> Result<PathBuf, StoreError> {
         let path = self.0.join("store.db");

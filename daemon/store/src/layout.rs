@@ -12,18 +12,39 @@ use crate::{folder::cannot_open, sql};
 /// Each takes the file from the layout of its index to the next one.
 const MIGRATIONS: [&str; 1] = [include_str!("layout-1.sql")];
 
-/// Opens the file and brings it to the newest layout.
-pub(crate) fn open(path: &Path) -> Result<Connection, StoreError> {
+/// Opens the file and brings it to the newest layout. With `check` all of it is read first, with every kept
+/// blob; without, damage is met where it is read.
+pub(crate) fn open(path: &Path, check: bool) -> Result<Connection, StoreError> {
     let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
     prepare(&conn).map_err(|error| damaged_or(path, error))?;
-    let wrong: String = conn
-        .query_row("PRAGMA quick_check(3)", [], |row| row.get(0))
-        .map_err(|error| damaged_or(path, error))?;
-    if wrong != "ok" {
-        return Err(StoreError::FindDamaged { path: path.to_owned(), detail: wrong });
+    if check {
+        self::check(&conn, path)?;
     }
     migrate(&conn, path)?;
     Ok(conn)
+}
+
+/// Reads the whole file. A damaged one is left as it is: what is in the log is not moved into it at the end.
+fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE as LEFT_IN_LOG;
+    let read = || {
+        conn.set_db_config(LEFT_IN_LOG, true)?;
+        let wrong: String = conn.query_row("PRAGMA quick_check(3)", [], |row| row.get(0))?;
+        conn.set_db_config(LEFT_IN_LOG, wrong != "ok")?;
+        Ok(wrong)
+    };
+    match read().map_err(|error| damaged_or(path, error))? {
+        wrong if wrong == "ok" => Ok(()),
+        wrong => Err(StoreError::FindDamaged { path: path.to_owned(), detail: wrong }),
+    }
+}
+
+/// Returns whether the last process that had the file open ended without closing it: then its write-ahead
+/// log is still there (<https://www.sqlite.org/walformat.html>, "Files On Disk").
+pub(crate) fn was_left_open(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).metadata().is_ok_and(|found| found.len() > 0)
 }
 
 /// Opens a second connection that only reads.
@@ -62,15 +83,22 @@ fn migrate(conn: &Connection, path: &Path) -> Result<(), StoreError> {
         }
         Ok(())
     })
-    .map_err(|error| cannot_open(path, error))
+    .map_err(|error| damaged_or(path, error))
 }
 
-fn damaged_or(path: &Path, error: rusqlite::Error) -> StoreError {
+/// Returns the failure to open the file.
+pub(crate) fn damaged_or(path: &Path, error: rusqlite::Error) -> StoreError {
+    damaged(path, &error).unwrap_or_else(|| cannot_open(path, error))
+}
+
+/// Returns the damage that a piece of work met in the file, if that is what it met.
+pub(crate) fn damaged(path: &Path, error: &rusqlite::Error) -> Option<StoreError> {
+    let detail = || StoreError::FindDamaged { path: path.to_owned(), detail: error.to_string() };
+    is_damage(error).then(detail)
+}
+
+/// Returns whether an error says that the file is damaged.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    match error.sqlite_error_code() {
-        Some(DatabaseCorrupt | NotADatabase) => {
-            StoreError::FindDamaged { path: path.to_owned(), detail: error.to_string() }
-        }
-        _ => cannot_open(path, error),
-    }
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }

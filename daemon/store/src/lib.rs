@@ -6,7 +6,11 @@
 //! ```text
 //! /var/lib/trueup/  store.db  the store           digest.key  the key of the digests of secrets
 //!                   leases/   one lock an environment    reserve  given up when the disk is full
+//!                   in-use    locked while it is open
 //! ```
+//!
+//! A damaged file is refused where the damage is met, and left as it is. After an unclean end, who opens the
+//! file first reads all of it before anything else.
 
 mod applied;
 mod environments;

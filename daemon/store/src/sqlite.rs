@@ -35,6 +35,8 @@ pub struct Sqlite {
     path: PathBuf,
     writer: Worker<Writing>,
     reader: Worker<Reading>,
+    /// Locked; the last field, because it is let go after the connections are closed.
+    _in_use: std::fs::File,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -57,14 +59,15 @@ impl Sqlite {
         // Two processes that make the same store would each find the half that the other has written.
         let alone = folder.alone()?;
         let path = folder.database()?;
-        let conn = layout::open(&path)?;
+        let (in_use, is_first) = folder.enter()?;
+        let conn = layout::open(&path, is_first && layout::was_left_open(&path))?;
         let key = key(&conn, &folder, &path)?;
-        let id = id(&conn).map_err(|error| cannot_open(&path, error))?;
+        let id = id(&conn).map_err(|error| layout::damaged_or(&path, error))?;
         drop(alone);
         let cannot = |error: std::io::Error| cannot_open(&path, error);
         let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
         let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;
-        Ok(Self { id, key, folder, path, writer, reader })
+        Ok(Self { id, key, folder, path, writer, reader, _in_use: in_use })
     }
 
     async fn write<R: Send + 'static>(
@@ -76,6 +79,14 @@ impl Sqlite {
         self.writer.write((what, &self.path, class), work).await
     }
 
+    async fn read<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.reader.read((what, &self.path), work).await
+    }
+
     async fn of_env<R: Send + 'static>(
         &self,
         what: &'static str,
@@ -83,7 +94,7 @@ impl Sqlite {
         work: impl FnOnce(&Connection, &EnvKey) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
         let env = env.clone();
-        self.reader.read(what, move |conn| work(conn, &env)).await
+        self.read(what, move |conn| work(conn, &env)).await
     }
 }
 
@@ -107,7 +118,7 @@ fn id(conn: &Connection) -> rusqlite::Result<String> {
 fn key(conn: &Connection, folder: &Folder, path: &Path) -> Result<DigestKey, StoreError> {
     let sql = "SELECT value FROM meta WHERE name = 'key-check'";
     let known = |conn: &Connection| conn.query_row(sql, [], |row| row.get::<_, String>(0)).optional();
-    let cannot = |error: rusqlite::Error| cannot_open(path, error);
+    let cannot = |error: rusqlite::Error| layout::damaged_or(path, error);
     let wrong = |detail: &str| StoreError::FindDamaged { path: folder.key_path(), detail: detail.to_owned() };
     let key = match (folder.key()?, known(conn).map_err(cannot)?) {
         (Some(key), _) => key,
@@ -171,7 +182,7 @@ impl Store for Sqlite {
 
     async fn environments(&self) -> Result<Vec<Identity>, StoreError> {
         let id = self.id.clone();
-        self.reader.read("the environments", move |conn| environments::all(conn, &id)).await
+        self.read("the environments", move |conn| environments::all(conn, &id)).await
     }
 
     async fn lease(&self, env: &EnvKey, holder: &Holder) -> Result<Lease, StoreError> {
@@ -228,20 +239,20 @@ impl Store for Sqlite {
     }
 
     async fn interrupted(&self) -> Result<Vec<EnvKey>, StoreError> {
-        self.reader.read("the unfinished runs", runs::interrupted).await
+        self.read("the unfinished runs", runs::interrupted).await
     }
 
     async fn runs(&self, filter: &RunFilter) -> Result<Vec<RunRecord>, StoreError> {
         let filter = filter.clone();
-        self.reader.read("the runs", move |conn| runs::list(conn, &filter)).await
+        self.read("the runs", move |conn| runs::list(conn, &filter)).await
     }
 
     async fn run(&self, run: RunId) -> Result<Option<(RunRecord, Vec<Logged>)>, StoreError> {
-        self.reader.read("a run", move |conn| runs::one(conn, run)).await
+        self.read("a run", move |conn| runs::one(conn, run)).await
     }
 
     async fn plan(&self, run: RunId) -> Result<Option<Plan>, StoreError> {
-        self.reader.read("a plan", move |conn| runs::plan(conn, run)).await
+        self.read("a plan", move |conn| runs::plan(conn, run)).await
     }
 
     async fn applied(&self, env: &EnvKey) -> Result<Option<Applied>, StoreError> {
@@ -253,12 +264,12 @@ impl Store for Sqlite {
     }
 
     async fn inputs(&self, run: RunId) -> Result<Option<MemoryFiles>, StoreError> {
-        self.reader.read("the files of a revision", move |conn| applied::inputs(conn, run)).await
+        self.read("the files of a revision", move |conn| applied::inputs(conn, run)).await
     }
 
     async fn plain(&self, digest: &ContentDigest) -> Result<Option<Vec<u8>>, StoreError> {
         let digest = digest.clone();
-        self.reader.read("a file", move |conn| applied::plain(conn, &digest)).await
+        self.read("a file", move |conn| applied::plain(conn, &digest)).await
     }
 
     async fn jobs_done(&self, env: &EnvKey) -> Result<BTreeSet<String>, StoreError> {
@@ -312,7 +323,7 @@ impl Store for Sqlite {
     }
 
     async fn observations(&self) -> Result<BTreeMap<EnvKey, Observation>, StoreError> {
-        self.reader.read("the observations", seen::observations).await
+        self.read("the observations", seen::observations).await
     }
 
     async fn set_observation(&self, env: &EnvKey, seen: &Observation) -> Result<(), StoreError> {
@@ -327,6 +338,6 @@ impl Store for Sqlite {
 
     async fn audits(&self, env: Option<&EnvKey>, limit: u32) -> Result<Vec<Audit>, StoreError> {
         let env = env.cloned();
-        self.reader.read("the audit trail", move |conn| seen::audits(conn, env.as_ref(), limit)).await
+        self.read("the audit trail", move |conn| seen::audits(conn, env.as_ref(), limit)).await
     }
 }

@@ -4,6 +4,7 @@
 //! then. A piece of work that fails takes back its own part and leaves the others.
 
 use std::{
+    path::Path,
     sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread::JoinHandle,
     time::Duration,
@@ -16,7 +17,11 @@ use trueup_engine::{
     crash::{CrashPoint, Side},
 };
 
-use crate::{folder::Folder, sql};
+use crate::{
+    folder::Folder,
+    layout::{damaged, is_damage},
+    sql,
+};
 
 /// How much is written in one transaction at most, so that the first answer does not wait for long.
 const BATCH: usize = 256;
@@ -74,6 +79,7 @@ pub(crate) trait Write {
 #[derive(Debug, Clone)]
 pub(crate) enum Unwritten {
     Full,
+    Damaged(String),
     Failed(String),
 }
 
@@ -111,7 +117,10 @@ where
     fn answer(self: Box<Self>, committed: Result<(), Unwritten>) {
         let Self { what, path, result, reply, .. } = *self;
         let answer = match committed {
-            Ok(()) => result.expect("what was committed was done").map_err(|error| cannot_write(what, error)),
+            Ok(()) => result
+                .expect("what was committed was done")
+                .map_err(|error| damaged(&path, &error).unwrap_or_else(|| cannot_write(what, error))),
+            Err(Unwritten::Damaged(detail)) => Err(StoreError::FindDamaged { path, detail }),
             Err(Unwritten::Full) => Err(StoreError::FindFull { path }),
             Err(Unwritten::Failed(why)) => Err(StoreError::Write { what, source: why.into() }),
         };
@@ -134,7 +143,7 @@ impl Worker<Writing> {
     /// Writes, and returns when it is durable.
     pub(crate) async fn write<R: Send + 'static>(
         &self,
-        (what, path, class): (&'static str, &std::path::Path, Class),
+        (what, path, class): (&'static str, &Path, Class),
         work: impl Fn(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -152,7 +161,7 @@ impl Worker<Reading> {
     /// Reads what is durable.
     pub(crate) async fn read<R: Send + 'static>(
         &self,
-        what: &'static str,
+        (what, path): (&'static str, &Path),
         work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -160,7 +169,9 @@ impl Worker<Reading> {
             let _told = reply.send(work(conn));
         }));
         let ended = |_| Err(rusqlite::Error::InvalidQuery);
-        answer.await.unwrap_or_else(ended).map_err(|error| StoreError::Read { what, source: error.into() })
+        answer.await.unwrap_or_else(ended).map_err(|error| {
+            damaged(path, &error).unwrap_or_else(|| StoreError::Read { what, source: error.into() })
+        })
     }
 }
 
@@ -209,7 +220,13 @@ impl Writer {
     fn transact(&self, batch: &mut [Writing]) -> Result<(), Unwritten> {
         let work = |conn: &Connection| batch.iter_mut().try_for_each(|piece| piece.work(conn));
         sql::immediate(&self.conn, work).map_err(|error| {
-            if is_full(&error) { Unwritten::Full } else { Unwritten::Failed(error.to_string()) }
+            if is_full(&error) {
+                Unwritten::Full
+            } else if is_damage(&error) {
+                Unwritten::Damaged(error.to_string())
+            } else {
+                Unwritten::Failed(error.to_string())
+            }
         })
     }
 

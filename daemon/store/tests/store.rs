@@ -386,6 +386,57 @@ fn a_damaged_file_is_refused_and_left_as_it_is() {
     }
 }
 
+/// Writes over the first page of a table, and returns what is in the file then.
+fn damage_table(folder: &Path, table: &str) -> Vec<u8> {
+    let path = folder.join("store.db");
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    let read_only = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let conn = rusqlite::Connection::open_with_flags(&path, read_only).unwrap();
+    let page: usize = conn.query_row(sql, [table], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap();
+    drop(conn);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[(page - 1) * 4096..page * 4096].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn damage_is_refused_where_it_is_met_and_left_as_it_is() {
+    let folder = folder();
+    drop(Sqlite::open(folder.path()).unwrap());
+    let bytes = damage_table(folder.path(), "run");
+    let store = Sqlite::open(folder.path()).unwrap();
+    assert!(store.environments().await.is_ok(), "an end that was clean needs no reading of the whole");
+    let error = store.runs(&RunFilter::default()).await.unwrap_err();
+    assert!(matches!(error, StoreError::FindDamaged { .. }), "{error:?}");
+    let lease = lease(&store).await;
+    let run = NewRun { env: env(), trigger: Trigger::Commit, plan: plan("one") };
+    let error = store.begin(&lease, &run).await.unwrap_err();
+    assert!(matches!(error, StoreError::FindDamaged { .. }), "{error:?}");
+    drop(store);
+    assert!(std::fs::read(folder.path().join("store.db")).unwrap() == bytes, "it was not left as it is");
+}
+
+#[tokio::test]
+async fn after_an_unclean_end_the_first_one_reads_the_whole_file() {
+    let folder = folder();
+    drop(Sqlite::open(folder.path()).unwrap());
+    let store = Sqlite::open(folder.path()).unwrap();
+    store.establish(&env()).await.unwrap();
+    // What a process leaves that is killed now.
+    let left = tempfile::tempdir().unwrap();
+    for name in ["store.db", "store.db-wal", "digest.key"] {
+        std::fs::copy(folder.path().join(name), left.path().join(name)).unwrap();
+    }
+    let bytes = damage_table(left.path(), "blob");
+    let error = open_error(left.path());
+    assert!(matches!(error, StoreError::FindDamaged { .. }), "{error:?}");
+    assert!(std::fs::read(left.path().join("store.db")).unwrap() == bytes, "it was not left as it is");
+    // Beside another one there has been no end.
+    damage_table(folder.path(), "blob");
+    Sqlite::open(folder.path()).unwrap();
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = folder();
