@@ -104,25 +104,27 @@ impl Docker {
             }
             write_all(&files, &sources, &materials)
         };
-        tokio::task::spawn_blocking(write).await.map_err(|error| {
-            TargetError::new(Blame::Target, "the delivery of files was interrupted").caused_by(&error)
-        })?
+        blocking(write).await
     }
 
     /// Puts the digest of what is really there into `files`; returns whether one was another. A file that
     /// is missing is no difference: the container still has it, or gets it before it starts.
-    pub(crate) fn read_back(
+    pub(crate) async fn read_back(
         &self,
         identity: &Identity,
         component: &ComponentName,
         files: &mut FileSpecs,
         key: &DigestKey,
-    ) -> bool {
+    ) -> Result<bool, TargetError> {
+        if files.is_empty() {
+            return Ok(false);
+        }
         let sources = sources(self.settings(), identity, component, files);
+        let read = |(path, source): (String, PathBuf)| Some((path, Secret::new(fs::read(source).ok()?)));
+        let contents = blocking(move || Ok(sources.into_iter().filter_map(read).collect::<Vec<_>>())).await?;
         let mut changed = false;
-        for (path, file) in files {
-            let Some(Ok(bytes)) = sources.get(path).map(fs::read) else { continue };
-            let content = Secret::new(bytes);
+        for (path, content) in contents {
+            let Some(file) = files.get_mut(&path) else { continue };
             let digest = if file.digest.is_secret() {
                 ContentDigest::of_secret(key, content.expose())
             } else {
@@ -131,7 +133,7 @@ impl Docker {
             changed |= digest != file.digest;
             file.digest = digest;
         }
-        changed
+        Ok(changed)
     }
 
     /// Removes the generations of a component that no container mounts any more.
@@ -152,22 +154,35 @@ impl Docker {
         let used: BTreeSet<PathBuf> = mounts
             .filter_map(|mount| Path::new(mount.source.as_deref()?).parent().map(Path::to_owned))
             .collect();
-        for secret in [false, true] {
-            sweep(&component_folder(self.settings(), identity, component, secret), &used)?;
+        let folders =
+            [false, true].map(|secret| component_folder(self.settings(), identity, component, secret));
+        blocking(move || folders.iter().try_for_each(|folder| sweep(folder, &used))).await
+    }
+}
+
+/// Works on files where that keeps no other task from going on.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TargetError> + Send + 'static,
+) -> Result<T, TargetError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        TargetError::new(Blame::Target, "the work on files was interrupted").caused_by(&error)
+    })?
+}
+
+/// Removes a folder with all that is in it, if it is there.
+pub(crate) fn remove_folder(folder: &Path) -> Result<(), TargetError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(file_failure("remove", folder, &error))
         }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
 fn sweep(folder: &Path, used: &BTreeSet<PathBuf>) -> Result<(), TargetError> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| !used.contains(path)) {
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(file_failure("remove", &path, &error));
-            }
-            _ => {}
-        }
+        remove_folder(&path)?;
     }
     // The folder stays while something is in it.
     let _ = fs::remove_dir(folder);

@@ -9,8 +9,7 @@ use trueup_schema::EnvironmentName;
 
 use crate::{
     Docker,
-    deliver::environment_folder,
-    failure::file_failure,
+    deliver::{blocking, environment_folder, remove_folder},
     names::{ENV_UID, ENVIRONMENT, OWNER, RUN, SOURCE},
     observe::{filter, is_own, owned, summary_name},
 };
@@ -87,16 +86,8 @@ impl Docker {
         if !self.is_local() {
             return Ok(());
         }
-        for secret in [false, true] {
-            let folder = environment_folder(self.settings(), identity, secret);
-            match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(file_failure("remove", &folder, &error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let folders = [false, true].map(|secret| environment_folder(self.settings(), identity, secret));
+        blocking(move || folders.iter().try_for_each(|folder| remove_folder(folder))).await
     }
 
     async fn end(&self, id: &str) -> Result<(), TargetError> {

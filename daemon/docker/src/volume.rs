@@ -1,6 +1,9 @@
 //! Named volumes. What is in one is never touched; an undo removes only a volume that its run created.
 
-use std::{os::unix::fs::chown, path::Path};
+use std::{
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+};
 
 use bollard::{
     models::{Volume, VolumeCreateRequest},
@@ -11,6 +14,7 @@ use trueup_plan::ResourceId;
 
 use crate::{
     Docker,
+    deliver::blocking,
     failure::{file_failure, found, gone, moved},
     names::{COMPONENT, RUN, VOLUME_OWNER, engine_name, owner_labels},
     observe::is_own,
@@ -75,10 +79,8 @@ impl Docker {
             else {
                 continue;
             };
-            let path = Path::new(&volume.mountpoint);
-            chown(path, Some(uid), Some(gid)).map_err(|error| {
-                file_failure("set the owner of", path, &error).help("run trueup as root on the engine's host")
-            })?;
+            let path = PathBuf::from(&volume.mountpoint);
+            blocking(move || own(&path, uid, gid)).await?;
         }
         Ok(())
     }
@@ -105,4 +107,10 @@ impl Docker {
 
 fn run_of(volume: &Volume) -> &str {
     volume.labels.get(RUN).map(String::as_str).unwrap_or_default()
+}
+
+fn own(path: &Path, uid: u32, gid: u32) -> Result<(), TargetError> {
+    let owned =
+        chown(path, Some(uid), Some(gid)).map_err(|error| file_failure("set the owner of", path, &error));
+    owned.map_err(|failure| failure.help("run trueup as root on the engine's host"))
 }
