@@ -77,11 +77,17 @@ pub trait Progress: Send + Sync {
     /// A step is doing something that may take long: `pulled 12 of 42 MiB`, `waiting for tcp 5432`.
     fn tell(&self, resource: &ResourceId, text: &str);
 
+    /// A run begins.
+    fn planned(&self, _run: RunId, _plan: &Plan) {}
+
     /// A step begins.
     fn begun(&self, _step: &Step) {}
 
     /// A step ended, after so long; with its error when it failed or was cut short.
     fn ended(&self, _step: &Step, _took: Duration, _error: Option<&TargetError>) {}
+
+    /// A step was taken back, after so long; with the error when it could not be.
+    fn undone(&self, _step: &Step, _took: Duration, _error: Option<&TargetError>) {}
 }
 
 /// What every act of one run shares.

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use trueup_plan::{Kind, Plan, Step};
 use trueup_schema::manifest::MAX_STOP_GRACE;
@@ -77,8 +77,11 @@ impl<'a, T: Execute> Reach<'a, T> {
             return Ok(());
         }
         let _permit = self.permits.acquire().await.expect("it is never closed");
+        let at = Instant::now();
         let call = || self.in_time(step, self.target.undo(&self.cx, &step.resource, &step.act));
-        retry::until_done(self.patience, call).await.map_err(|error| fault(step, error))?;
+        let result = retry::until_done(self.patience, call).await;
+        self.cx.progress.undone(step, at.elapsed(), result.as_ref().err());
+        result.map_err(|error| fault(step, error))?;
         journal.note(Entry::Undone { step: step.key.clone() }).await;
         Ok(())
     }

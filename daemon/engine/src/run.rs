@@ -94,6 +94,7 @@ pub async fn run<S: Store, T: Execute>(
     cx: &RunContext,
     terms: &Terms,
 ) -> Result<Completed, Failed> {
+    cx.progress.planned(cx.run, plan);
     let journal = Journal::new(store, cx.run, Trail::default());
     let undo_cx = RunContext { materials: Arc::clone(&terms.undo_materials), ..cx.clone() };
     let reach = Reach::new(target, &undo_cx, terms.limits);

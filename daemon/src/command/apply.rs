@@ -164,7 +164,7 @@ impl Errand<'_> {
             store: &self.world.store,
             target: &target,
             keys: &self.world.keys,
-            progress: progress::here(),
+            progress: progress::here(screen.progress_style()),
             cancel: cancelled_by_signal(),
         };
         settle(&bench, &self.world.store.establish(&self.key).await?).await?;

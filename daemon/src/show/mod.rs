@@ -18,6 +18,7 @@ pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json};
 pub(crate) use run_log::{run_log, run_log_json};
 pub(crate) use status::{Row, status, status_json};
+use trueup_plan::render::Style;
 
 use crate::{
     args::{Color, Global, Output},
@@ -28,25 +29,33 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
     pub(crate) output: Output,
-    pub(crate) color: bool,
+    color: Color,
 }
 
 impl Screen {
     pub(crate) fn new(global: &Global) -> Self {
-        let color = match global.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        };
-        Self { output: global.output, color }
+        Self { output: global.output, color: global.color }
     }
 
     /// Returns how plans are drawn.
-    pub(crate) fn style(self) -> trueup_plan::render::Style {
+    pub(crate) fn style(self) -> Style {
+        self.style_of(std::io::stdout().is_terminal())
+    }
+
+    /// Returns how the progress of a run is drawn: on standard error.
+    pub(crate) fn progress_style(self) -> Style {
+        self.style_of(std::io::stderr().is_terminal())
+    }
+
+    fn style_of(self, is_terminal: bool) -> Style {
+        let color = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none(),
+        };
         let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| std::env::var(name).ok());
-        let ascii =
-            std::io::stdout().is_terminal() && !utf8.is_some_and(|name| name.to_lowercase().contains("utf"));
-        trueup_plan::render::Style { color: self.color, ascii, ..trueup_plan::render::Style::default() }
+        let ascii = is_terminal && !utf8.is_some_and(|name| name.to_lowercase().contains("utf"));
+        Style { color, ascii, ..Style::default() }
     }
 
     /// Prints a text and a line's end.

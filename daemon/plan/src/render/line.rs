@@ -58,6 +58,6 @@ fn write(to: &mut String, style: &Style, paint: Paint, text: &str) {
     }
 }
 
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }

@@ -5,6 +5,7 @@ mod group;
 mod json;
 mod line;
 mod markdown;
+pub mod progress;
 mod style;
 mod text;
 pub(crate) mod value;

@@ -23,9 +23,9 @@ impl Default for Style {
 impl Style {
     pub(super) fn marks(self) -> Marks {
         if self.ascii {
-            Marks { dot: " - ", arrow: "->", ellipsis: "..", cross: "x" }
+            Marks { dot: " - ", arrow: "->", ellipsis: "..", cross: "x", tick: "+" }
         } else {
-            Marks { dot: " · ", arrow: "→", ellipsis: "…", cross: "✗" }
+            Marks { dot: " · ", arrow: "→", ellipsis: "…", cross: "✗", tick: "✓" }
         }
     }
 }
@@ -37,6 +37,7 @@ pub(super) struct Marks {
     pub(super) arrow: &'static str,
     pub(super) ellipsis: &'static str,
     pub(super) cross: &'static str,
+    pub(super) tick: &'static str,
 }
 
 /// What a part of a line means; the colour follows from it.
