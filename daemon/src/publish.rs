@@ -8,7 +8,7 @@ use trueup_engine::{
     record::{Health, Observation, SyncStatus},
 };
 use trueup_plan::{Cause, Change, Plan, ResourceId, Wait};
-use trueup_schema::{Catalogue, Revision, SourceName};
+use trueup_schema::{Catalogue, SourceName};
 
 use crate::{
     failure::Failure,
@@ -66,9 +66,9 @@ async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Re
         }
         Conclusion::Waits(wait) => (SyncStatus::OutOfSync, wait.to_string()),
         Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. } => {
-            (SyncStatus::Blocked, outcome_line(&plan.revision, outcome))
+            (SyncStatus::Blocked, outcome.line(&plan.revision))
         }
-        Conclusion::Ran { outcome, .. } => (SyncStatus::OutOfSync, outcome_line(&plan.revision, outcome)),
+        Conclusion::Ran { outcome, .. } => (SyncStatus::OutOfSync, outcome.line(&plan.revision)),
     };
     let moved = if sync == SyncStatus::Synced { BTreeSet::new() } else { drifted(plan) };
     store.set_drift(key, &moved, now).await?;
@@ -82,29 +82,6 @@ async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Re
         observed: now,
     };
     store.set_observation(key, &seen).await
-}
-
-/// Says in one line how a run ended that was not applied.
-fn outcome_line(revision: &Revision, outcome: &Outcome) -> String {
-    let commit = revision.short();
-    match outcome {
-        Outcome::Blocked { fault } => Wait::Blocked {
-            revision: revision.clone(),
-            why: fault.error.message.clone(),
-            retries: fault.error.blame != trueup_engine::Blame::Manifest,
-        }
-        .to_string(),
-        Outcome::RolledBack { fault } => format!("{commit} was rolled back: {}", fault.error.message),
-        Outcome::RollbackFailed { fault, left } => {
-            let stuck = left.first().map_or("", |fault| fault.error.message.as_str());
-            format!("{commit} failed ({}), and so did the way back: {stuck}", fault.error.message)
-        }
-        Outcome::Kept { fault } => format!("{commit} failed and was kept: {}", fault.error.message),
-        Outcome::Refused { why } => why.clone(),
-        Outcome::Applied | Outcome::Cancelled | Outcome::Interrupted | Outcome::Superseded => {
-            format!("{commit}: {}", outcome.word())
-        }
-    }
 }
 
 /// Names every resource that somebody else changed.

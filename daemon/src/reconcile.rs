@@ -207,8 +207,7 @@ async fn waits<S: Store>(
 ) -> Result<Option<Wait>, Failure> {
     let plan = &proposal.plan;
     if let Some(suspended) = store.suspended(request.key).await? {
-        let reason = suspended.reason.unwrap_or_default();
-        return Ok(Some(Wait::Suspended { by: suspended.who, reason }));
+        return Ok(Some(suspended.wait()));
     }
     if plan.is_empty() && request.approval.hold.is_none() {
         return Ok(Wait::for_drift(&plan.reported));
@@ -220,7 +219,7 @@ async fn waits<S: Store>(
     if request.approval.hold.is_none()
         && let Some(hold) = hold::waiting(&holds, &plan.desired_digest)
     {
-        return Ok(Some(held(hold)));
+        return Ok(Some(hold.wait()));
     }
     if let Some(wanted) = &request.approval.plan
         && !plan.digest.0.starts_with(wanted.as_str())
@@ -231,17 +230,6 @@ async fn waits<S: Store>(
         return Ok(Some(Wait::ManualMode { plan: plan.digest.short().to_owned() }));
     }
     Ok(None)
-}
-
-fn held(hold: &Hold) -> Wait {
-    let (revision, why) = (hold.revision.clone(), hold.why.clone());
-    match &hold.kind {
-        HoldKind::Automatic { blocked: true, .. } => Wait::Blocked { revision, why, retries: false },
-        HoldKind::Automatic { .. } => Wait::Held { revision, why, by: None },
-        HoldKind::Person { who, reason } => {
-            Wait::Held { revision, why: reason.clone(), by: Some(who.clone()) }
-        }
-    }
 }
 
 fn stale(plan: &Plan, wanted: &str) -> Failure {

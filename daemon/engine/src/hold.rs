@@ -3,11 +3,12 @@
 //! A desired state that was rolled back is not tried again by itself; another one is.
 
 use jiff::Timestamp;
-use trueup_plan::Plan;
+use trueup_plan::{Plan, Wait};
+use trueup_schema::Revision;
 
 use crate::{
     Blame, Fault, Outcome,
-    record::{Hold, HoldKind},
+    record::{Hold, HoldKind, Suspended},
 };
 
 /// Returns the hold that keeps the desired state of that digest from being applied by itself.
@@ -47,12 +48,56 @@ fn why(fault: &Fault) -> String {
 }
 
 impl Hold {
+    /// Returns why nothing moves.
+    pub fn wait(&self) -> Wait {
+        let (revision, why) = (self.revision.clone(), self.why.clone());
+        match &self.kind {
+            HoldKind::Automatic { blocked: true, .. } => Wait::Blocked { revision, why, retries: false },
+            HoldKind::Automatic { .. } => Wait::Held { revision, why, by: None },
+            HoldKind::Person { who, reason } => {
+                Wait::Held { revision, why: reason.clone(), by: Some(who.clone()) }
+            }
+        }
+    }
+
     /// Returns whether it takes the place of `other` in a store.
     pub fn replaces(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
             (HoldKind::Person { .. }, HoldKind::Person { .. }) => true,
             (HoldKind::Automatic { desired: a, .. }, HoldKind::Automatic { desired: b, .. }) => a == b,
             _ => false,
+        }
+    }
+}
+
+impl Suspended {
+    /// Returns why nothing moves.
+    pub fn wait(&self) -> Wait {
+        Wait::Suspended { by: self.who.clone(), reason: self.reason.clone() }
+    }
+}
+
+impl Outcome {
+    /// Says in one line how a run to `revision` ended.
+    pub fn line(&self, revision: &Revision) -> String {
+        let commit = revision.short();
+        match self {
+            Self::Blocked { fault } => Wait::Blocked {
+                revision: revision.clone(),
+                why: fault.error.message.clone(),
+                retries: fault.error.blame != Blame::Manifest,
+            }
+            .to_string(),
+            Self::RolledBack { fault } => format!("{commit} was rolled back: {}", fault.error.message),
+            Self::RollbackFailed { fault, left } => {
+                let stuck = left.first().map_or("", |fault| fault.error.message.as_str());
+                format!("{commit} failed ({}), and so did the way back: {stuck}", fault.error.message)
+            }
+            Self::Kept { fault } => format!("{commit} failed and was kept: {}", fault.error.message),
+            Self::Refused { why } => why.clone(),
+            Self::Applied | Self::Cancelled | Self::Interrupted | Self::Superseded => {
+                format!("{commit}: {}", self.word())
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{Change, Refusal};
 pub enum Wait {
     /// It was rolled back from this revision, and the same desired state is not tried again.
     Held {
-        /// The revision that failed, or that a person rolled back from.
+        /// The revision that failed, or that a person keeps the environment at.
         revision: Revision,
         /// What went wrong, or the person's reason.
         why: String,
@@ -27,7 +27,7 @@ pub enum Wait {
         /// Who.
         by: String,
         /// The reason that was given.
-        reason: String,
+        reason: Option<String>,
     },
     /// `sync.mode` is `manual`: a person applies the plan.
     ManualMode {
@@ -88,12 +88,13 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held { revision, why, by: None } => {
-                write!(f, "{} was rolled back: {why}", revision.short())
+                write!(f, "held, because {} was rolled back: {why}", revision.short())
             }
             Self::Held { revision, why, by: Some(by) } => {
-                write!(f, "{by} rolled back from {}: {why}", revision.short())
+                write!(f, "held by {by} at {}: {why}", revision.short())
             }
-            Self::Suspended { by, reason } => write!(f, "suspended by {by}: {reason}"),
+            Self::Suspended { by, reason: Some(reason) } => write!(f, "suspended by {by}: {reason}"),
+            Self::Suspended { by, reason: None } => write!(f, "suspended by {by}"),
             Self::ManualMode { plan } => write!(f, "sync.mode is manual, plan {plan} waits to be applied"),
             Self::Blocked { revision, why, retries } => {
                 let then = if *retries { "tried again" } else { "waits for a new commit" };

@@ -76,11 +76,10 @@ impl Row {
             return format!("{} since {}", holder.what, ago(holder.since, now));
         }
         if let Some(suspended) = &self.suspended {
-            let reason = suspended.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
-            return format!("suspended by {}{reason}", suspended.who);
+            return suspended.wait().to_string();
         }
         if let Some(hold) = self.hold() {
-            return held(hold);
+            return hold.wait().to_string();
         }
         match &self.seen {
             Some(seen) if !seen.why.is_empty() => seen.why.clone(),
@@ -101,16 +100,6 @@ impl Row {
     fn since(&self) -> Option<Timestamp> {
         let hold = self.hold().map(|hold| hold.since);
         hold.or_else(|| self.seen.as_ref().map(|seen| seen.since))
-    }
-}
-
-/// Says why an environment is held, in one line.
-fn held(hold: &Hold) -> String {
-    let commit = hold.revision.short();
-    match &hold.kind {
-        HoldKind::Automatic { blocked: true, .. } => format!("{commit} was not started: {}", hold.why),
-        HoldKind::Automatic { .. } => format!("{commit} was rolled back: {}", hold.why),
-        HoldKind::Person { who, reason } => format!("held by {who}: {reason}"),
     }
 }
 

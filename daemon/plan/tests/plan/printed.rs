@@ -675,7 +675,7 @@ fn what_a_hold_waits_for_is_one_line() {
             by: None,
         },
         Wait::Held { revision: revision.clone(), why: "too slow".into(), by: Some("ada".into()) },
-        Wait::Suspended { by: "ada".into(), reason: "migration tonight".into() },
+        Wait::Suspended { by: "ada".into(), reason: Some("migration tonight".into()) },
         Wait::ManualMode { plan: "9b1c7e02".into() },
         Wait::Blocked { revision: revision.clone(), why: "port 5432 is taken".into(), retries: true },
         Wait::Blocked { revision, why: "the image `x` does not exist".into(), retries: false },
@@ -684,9 +684,9 @@ fn what_a_hold_waits_for_is_one_line() {
     let lines: Vec<String> =
         waits.iter().map(|wait| format!("{wait}\n    {}", wait.help("demo").unwrap_or_default())).collect();
     assert_snapshot!(lines.join("\n"), @"
-    3f9c2ab was rolled back: haproxy was not healthy within 30 s
+    held, because 3f9c2ab was rolled back: haproxy was not healthy within 30 s
         commit a fix, or `trueup env release demo --reason ...` to try the same again
-    ada rolled back from 3f9c2ab: too slow
+    held by ada at 3f9c2ab: too slow
         `trueup env release demo --reason ...` to follow the branch again
     suspended by ada: migration tonight
         `trueup env resume demo`
