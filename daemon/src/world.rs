@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
-use trueup_engine::{EnvKey, Holder, Store};
+use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError};
 use trueup_git::{GitSource, Location, Reference, SourceConfig};
 use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName};
 use trueup_secrets::Identities;
@@ -22,6 +23,7 @@ use crate::{
     args::Global,
     config::{self, Config},
     failure::{Failure, Kind},
+    show,
 };
 
 /// Where the configuration is when nobody says so.
@@ -144,7 +146,24 @@ impl World {
         match tokio::time::timeout(wait, waiting).await {
             Ok(lease) => Ok(lease?),
             // Asked once more, to say who has it.
-            Err(_) => Ok(self.store.lease(key, &holder).await?),
+            Err(_) => match self.store.lease(key, &holder).await {
+                Err(StoreError::Lease(held)) => Err(self.held(held).await),
+                taken => Ok(taken?),
+            },
+        }
+    }
+
+    /// Says who has an environment, and with which run.
+    async fn held(&self, held: HeldBy) -> Failure {
+        let Some(holder) = held.holder.clone() else { return StoreError::Lease(held).into() };
+        let runs = self.store.unfinished(&held.env).await.unwrap_or_default();
+        let run = runs.iter().map(|run| &run.run).find(|run| run.started >= holder.since);
+        let by = show::holder(&holder, run.map(|run| run.id), Timestamp::now());
+        let message = format!("`{}` is held by {by}", held.env);
+        let failure = Failure::new(Kind::Refused, message);
+        match StoreError::Lease(held).help() {
+            Some(hint) => failure.hint(hint),
+            None => failure,
         }
     }
 

@@ -103,8 +103,6 @@ pub enum Locality {
     /// It does when it is reached by a socket of this machine.
     #[default]
     Auto,
-    /// It does.
-    Local,
     /// It does not: plain files are uploaded, secret files are refused.
     Remote,
 }
@@ -171,7 +169,6 @@ impl Docker {
     /// Returns whether the engine sees this machine's files.
     pub(crate) fn is_local(&self) -> bool {
         match self.0.settings.locality {
-            Locality::Local => true,
             Locality::Remote => false,
             Locality::Auto => matches!(self.0.endpoint, Endpoint::Unix(_)),
         }

@@ -94,7 +94,6 @@ impl Outcome {
                 format!("{commit} failed ({}), and so did the way back: {stuck}", fault.error.message)
             }
             Self::Kept { fault } => format!("{commit} failed and was kept: {}", fault.error.message),
-            Self::Refused { why } => why.clone(),
             Self::Applied | Self::Cancelled | Self::Interrupted | Self::Superseded => {
                 format!("{commit}: {}", self.word())
             }

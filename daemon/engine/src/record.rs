@@ -59,13 +59,6 @@ pub enum Trigger {
         /// Why.
         reason: String,
     },
-    /// A person removes the environment.
-    Destroy {
-        /// The operating system's name of the user.
-        user: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 impl fmt::Display for Trigger {
@@ -78,7 +71,6 @@ impl fmt::Display for Trigger {
             Self::Start => f.write_str("start"),
             Self::Cli { user } => write!(f, "{user}, command line"),
             Self::Rollback { user, reason } => write!(f, "{user}, rollback: {reason}"),
-            Self::Destroy { user, reason } => write!(f, "{user}, destroy: {reason}"),
         }
     }
 }
@@ -135,11 +127,6 @@ pub enum Outcome {
         /// What.
         fault: Fault,
     },
-    /// Nothing was touched, because the plan may not be applied.
-    Refused {
-        /// Why, in one line.
-        why: String,
-    },
     /// A person or a signal stopped it and everything is as it was before.
     Cancelled,
     /// The process died; everything is as it was before, and it will be tried again.
@@ -156,9 +143,7 @@ impl Outcome {
             | Self::RollbackFailed { fault, .. }
             | Self::Kept { fault }
             | Self::Blocked { fault } => Some(fault),
-            Self::Applied | Self::Refused { .. } | Self::Cancelled | Self::Interrupted | Self::Superseded => {
-                None
-            }
+            Self::Applied | Self::Cancelled | Self::Interrupted | Self::Superseded => None,
         }
     }
 
@@ -175,7 +160,6 @@ impl Outcome {
             Self::RollbackFailed { .. } => "rollback failed",
             Self::Kept { .. } => "failed, kept",
             Self::Blocked { .. } => "blocked",
-            Self::Refused { .. } => "refused",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
             Self::Superseded => "superseded",
@@ -491,12 +475,8 @@ pub enum SyncStatus {
 pub enum Health {
     /// Everything works.
     Healthy,
-    /// It is on its way.
-    Progressing,
     /// Something does not work.
     Degraded,
-    /// A person suspended it.
-    Suspended,
     /// Something that is declared is not there.
     Missing,
     /// It could not be seen.

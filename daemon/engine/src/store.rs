@@ -108,7 +108,7 @@ impl StoreError {
 pub struct Holder {
     /// The process.
     pub pid: u32,
-    /// What it does, as people read it: `the daemon, run 41`, `trueup apply by anna`.
+    /// What it does, as people read it: `the daemon`, `trueup apply by anna`.
     pub what: String,
     /// Since when.
     pub since: Timestamp,
@@ -133,8 +133,8 @@ pub struct HeldBy {
 impl fmt::Display for HeldBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.holder {
-            Some(Holder { pid, what, since }) => {
-                write!(f, "`{}` is held by {what} (process {pid}, since {since})", self.env)
+            Some(Holder { pid, what, .. }) => {
+                write!(f, "`{}` is held by {what} (process {pid})", self.env)
             }
             None => write!(f, "`{}` is held by another process", self.env),
         }

@@ -50,11 +50,6 @@ pub enum Wait {
         /// How many resources.
         resources: usize,
     },
-    /// Somebody else runs it at this moment.
-    Leased {
-        /// Who: `daemon, run 41`.
-        by: String,
-    },
 }
 
 impl Wait {
@@ -75,7 +70,7 @@ impl Wait {
             Self::Suspended { .. } => Some(format!("`trueup env resume {environment}`")),
             Self::ManualMode { plan } => Some(format!("`trueup apply {environment} --plan {plan}`")),
             Self::Blocked { retries: false, .. } => Some("commit a fix".into()),
-            Self::Blocked { retries: true, .. } | Self::Leased { .. } => None,
+            Self::Blocked { retries: true, .. } => None,
             Self::Refused(refusal) => refusal.help.clone(),
             Self::DriftReported { .. } => {
                 Some(format!("`trueup apply {environment}` to repair it, or set `sync.selfHeal`"))
@@ -105,7 +100,6 @@ impl fmt::Display for Wait {
                 let noun = if *resources == 1 { "resource" } else { "resources" };
                 write!(f, "drift in {resources} {noun}, sync.selfHeal is off")
             }
-            Self::Leased { by } => write!(f, "held by {by} at this moment"),
         }
     }
 }

@@ -237,7 +237,7 @@ fn exit_code(conclusion: &Conclusion) -> u8 {
         Conclusion::Ran { outcome, .. } => match outcome {
             Outcome::Applied => 0,
             Outcome::Blocked { .. } => 1,
-            Outcome::Refused { .. } | Outcome::Superseded => 3,
+            Outcome::Superseded => 3,
             Outcome::RolledBack { .. } | Outcome::Kept { .. } => 4,
             Outcome::RollbackFailed { .. } => 5,
             Outcome::Cancelled | Outcome::Interrupted => 130,

@@ -47,12 +47,14 @@ async fn rows(
 }
 
 async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row, StoreError> {
+    let unfinished = store.unfinished(&key).await?;
     Ok(Row {
         applied: store.applied(&key).await?.map(|applied| applied.revision),
         holds: store.holds(&key).await?,
         suspended: store.suspended(&key).await?,
         // A look that finds nothing to do takes the lease as well; it is no news.
-        holder: if store.unfinished(&key).await?.is_empty() { None } else { store.holder(&key).await? },
+        holder: if unfinished.is_empty() { None } else { store.holder(&key).await? },
+        run: unfinished.first().map(|unfinished| unfinished.run.id),
         seen: Some(seen),
         key,
     })

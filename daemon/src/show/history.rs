@@ -42,7 +42,6 @@ fn why(run: &RunRecord) -> String {
         Some(outcome) if outcome.fault().is_some() => {
             outcome.fault().map(|fault| fault.error.message.replace('\n', " ")).unwrap_or_default()
         }
-        Some(Outcome::Refused { why }) => why.clone(),
         _ => changes(run),
     }
 }

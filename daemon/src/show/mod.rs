@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
-pub(crate) use ago::ago;
+pub(crate) use ago::{ago, holder};
 pub(crate) use differences::{differences, differences_json};
 pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json};

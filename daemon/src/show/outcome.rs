@@ -94,7 +94,7 @@ fn now(plan: &Plan, outcome: &Outcome) -> String {
         Outcome::RolledBack { .. } | Outcome::Cancelled | Outcome::Interrupted => {
             "everything is as it was before the run".into()
         }
-        Outcome::Blocked { .. } | Outcome::Refused { .. } => "nothing was changed".into(),
+        Outcome::Blocked { .. } => "nothing was changed".into(),
         Outcome::RollbackFailed { .. } => format!("part of `{}` is not as it was", plan.environment),
         Outcome::Kept { .. } | Outcome::Superseded | Outcome::Applied => "what was done stays".into(),
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use trueup_engine::{
-    EnvKey, Holder,
+    EnvKey, Holder, RunId,
     record::{Health, Hold, HoldKind, Observation, Suspended, SyncStatus},
 };
 use trueup_schema::Revision;
@@ -22,6 +22,8 @@ pub(crate) struct Row {
     pub(crate) suspended: Option<Suspended>,
     /// Who runs it at this moment.
     pub(crate) holder: Option<Holder>,
+    /// The run that has no end yet.
+    pub(crate) run: Option<RunId>,
 }
 
 /// The word of the SYNC column; the order is from worst to best.
@@ -73,7 +75,7 @@ impl Row {
     /// The one line that says why, never empty where something is wrong.
     fn why(&self, now: Timestamp) -> String {
         if let Some(holder) = &self.holder {
-            return format!("{} since {}", holder.what, ago(holder.since, now));
+            return super::holder(holder, self.run, now);
         }
         if let Some(suspended) = &self.suspended {
             return suspended.wait().to_string();

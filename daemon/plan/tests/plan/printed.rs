@@ -679,7 +679,6 @@ fn what_a_hold_waits_for_is_one_line() {
         Wait::ManualMode { plan: "9b1c7e02".into() },
         Wait::Blocked { revision: revision.clone(), why: "port 5432 is taken".into(), retries: true },
         Wait::Blocked { revision, why: "the image `x` does not exist".into(), retries: false },
-        Wait::Leased { by: "daemon, run 41".into() },
     ];
     let lines: Vec<String> =
         waits.iter().map(|wait| format!("{wait}\n    {}", wait.help("demo").unwrap_or_default())).collect();
@@ -696,7 +695,6 @@ fn what_a_hold_waits_for_is_one_line() {
         
     3f9c2ab is blocked, nothing was changed, waits for a new commit: the image `x` does not exist
         commit a fix
-    held by daemon, run 41 at this moment
     ");
 }
 
