@@ -18,6 +18,7 @@ pub enum Severity {
 
 /// One mistake in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// Where it is; the whole file when nothing better is known (line 1, column 1).
     pub place: Place,

@@ -17,6 +17,7 @@ use crate::{
 /// An environment that an engine has, as its labels tell it. A store that takes over its uid and owner
 /// drives it from then on: labels of running containers cannot be changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Adoptable {
     /// The store that drives it.
     pub owner: String,

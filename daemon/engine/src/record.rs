@@ -180,6 +180,7 @@ pub struct NewRun {
 
 /// One run, as history shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     /// Its number.
     pub id: RunId,

@@ -13,6 +13,7 @@ use crate::{Desired, ResourceId};
 
 /// The revision that was applied last, and what it declared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Applied {
     /// The commit.
     pub revision: Revision,

@@ -12,6 +12,7 @@ use crate::{How, Kind, ResourceId, Spec};
 
 /// What a revision declares for one environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Desired {
     /// The environment.
     pub environment: EnvironmentName,

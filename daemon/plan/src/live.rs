@@ -36,6 +36,7 @@ pub struct Observed {
 
 /// The condition of a resource.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct State {
     /// Whether it runs; for a network or volume whether it exists.
     pub running: bool,
@@ -58,6 +59,7 @@ impl State {
 
 /// Who created a resource, from its labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The store's id.
     pub store: String,

@@ -11,6 +11,7 @@ use crate::{Foreign, How, ResourceId, Step};
 
 /// All changes of an environment, in order, with everything that a person asks about them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// The environment.
     pub environment: EnvironmentName,
@@ -101,6 +102,7 @@ pub enum Cause {
 
 /// The difference of one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Which resource.
     pub resource: ResourceId,

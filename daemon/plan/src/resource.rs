@@ -64,7 +64,7 @@ impl fmt::Display for ResourceId {
 
 /// How a field of a running resource is changed. The order is from light to heavy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum How {
     /// While it runs.
     InPlace,

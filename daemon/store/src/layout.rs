@@ -10,7 +10,7 @@ use trueup_engine::StoreError;
 use crate::{folder::cannot_open, sql};
 
 /// Each takes the file from the layout of its index to the next one.
-const MIGRATIONS: [&str; 1] = [include_str!("layout-1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("layout-1.sql"), include_str!("layout-2.sql")];
 
 /// Opens the file and brings it to the newest layout. With `check` all of it is read first, with every kept
 /// blob; without, damage is met where it is read.

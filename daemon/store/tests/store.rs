@@ -447,7 +447,35 @@ fn a_file_of_a_newer_version_is_refused() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let error = open_error(folder.path());
-    assert!(matches!(error, StoreError::FindNewer { found: 99, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::FindNewer { found: 99, known: 2, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_layout_is_read_as_before() {
+    let folder = folder();
+    let store = Sqlite::open(folder.path()).unwrap();
+    let lease = store.lease(&env(), &Holder::here("test")).await.unwrap();
+    store.establish(&env()).await.unwrap();
+    let new = || NewRun { env: env(), trigger: Trigger::Timer, plan: plan("1") };
+    let run = store.begin(&lease, &new()).await.unwrap();
+    store.commit(run, &commit("1", b"a")).await.unwrap();
+    let (known, record) = (store.applied(&env()).await.unwrap(), store.run(run).await.unwrap());
+    drop((lease, store));
+
+    let file = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    file.execute_batch(
+        r#"UPDATE run SET record = replace(record, '"jobsRun":', '"jobs_run":');
+           UPDATE run_plan SET plan = replace(plan, '"desiredDigest":', '"desired_digest":');
+           UPDATE applied SET applied = replace(replace(replace(applied, '"driftSince":', '"drift_since":'),
+               '"maxDeletes":', '"max_deletes":'), '"selfHeal":', '"self_heal":');
+           PRAGMA user_version = 1"#,
+    )
+    .unwrap();
+    drop(file);
+    let store = Sqlite::open(folder.path()).unwrap();
+    assert_eq!(store.applied(&env()).await.unwrap(), known);
+    assert_eq!(store.run(run).await.unwrap(), record);
+    assert_eq!(store.unfinished(&env()).await.unwrap()[0].plan, plan("1"));
 }
 
 #[test]

@@ -11,11 +11,12 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 5] = [
+pub(super) const TESTS: [Test; 6] = [
     ("a_plan_says_with_its_code_whether_something_would_change", a_plan_says_with_its_code),
     ("exactly_the_agreed_plan_is_run_or_none", exactly_the_agreed_plan),
     ("a_failed_apply_says_what_happened_and_what_to_do", a_failed_apply_says),
     ("programs_find_the_same_keys_every_time", programs_find_the_same_keys),
+    ("every_key_for_programs_is_written_in_camel_case", every_key_in_camel_case),
     ("a_mistake_at_the_command_line_is_told_apart", a_mistake_at_the_command_line),
 ];
 
@@ -111,7 +112,7 @@ fn programs_find_the_same_keys(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(keys(&history), "apiVersion runs");
     assert_eq!(
         keys(&history["runs"][0]),
-        "desired durations ended env id jobs_run outcome plan revision started summary trigger"
+        "desired durations ended env id jobsRun outcome plan revision started summary trigger"
     );
     let run = history["runs"][0]["id"].to_string();
     let log = json(&lab, &["logs", &run])?;
@@ -122,6 +123,65 @@ fn programs_find_the_same_keys(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(keys(&again), "apiVersion conclusion environment outcome plan revision run why");
     assert_eq!(again["conclusion"], "inSync");
     says(&lab.exits(1, &["logs", "4711"])?, &["there is no run 4711", "help:"])
+}
+
+/// Returns the first key with an underscore, with the path to it.
+fn snake_case(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Object(fields) => fields.iter().find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            if key.contains('_') { Some(path) } else { snake_case(value, &path) }
+        }),
+        Value::Array(items) => items.iter().find_map(|item| snake_case(item, path)),
+        _ => None,
+    }
+}
+
+fn every_key_in_camel_case(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    let check = |code: i32, arguments: &[&str]| {
+        let mut all = arguments.to_vec();
+        all.extend(["-o", "json"]);
+        let output = lab.trueup(&all)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.code() != Some(code) {
+            return Err(Failed::from(format!(
+                "{arguments:?} ended with {}, not {code}: {text}",
+                output.status
+            )));
+        }
+        match snake_case(&serde_json::from_str(&text)?, "") {
+            Some(key) => Err(format!("{arguments:?} prints the key {key}").into()),
+            None => Ok(()),
+        }
+    };
+    let of_env = |code: i32, arguments: &[&str]| check(code, &[arguments, &[&lab.env]].concat());
+    app::write(&lab, "first")?;
+    lab.commit("first")?;
+    of_env(0, &["plan"])?;
+    of_env(0, &["apply", "--yes"])?;
+    app::write_broken(&lab)?;
+    lab.commit("broken")?;
+    of_env(0, &["plan"])?;
+    of_env(0, &["diff"])?;
+    of_env(4, &["apply", "--yes"])?;
+    of_env(3, &["apply", "--yes"])?;
+    of_env(0, &["env", "suspend", "--reason", "x"])?;
+    of_env(0, &["status"])?;
+    of_env(3, &["apply", "--yes"])?;
+    for decision in ["resume", "release", "hold"] {
+        of_env(0, &["env", decision, "--reason", "x"])?;
+    }
+    of_env(0, &["status"])?;
+    of_env(0, &["history"])?;
+    check(0, &["logs", "1"])?;
+    check(0, &["logs", "2"])?;
+    let repo = ["-C", "repo"];
+    check(0, &[&repo[..], &["validate"]].concat())?;
+    check(0, &[&repo[..], &["render", &lab.env]].concat())?;
+    check(0, &[&repo[..], &["explain", &lab.env, "app.image"]].concat())?;
+    lab.replace_in_environment("[app]", "[app, nobody]")?;
+    check(1, &[&repo[..], &["validate"]].concat())
 }
 
 fn a_mistake_at_the_command_line(engine: &Engine) -> Result<(), Failed> {

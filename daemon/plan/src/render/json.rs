@@ -1,16 +1,17 @@
 //! The plan as JSON, for programs: [`Plan`] as it is, with a version.
 //!
-//! The shape is stable: fields are added, never renamed or removed, while [`API_VERSION`] stays.
+//! The shape is stable: fields are added, never renamed or removed, while [`API_VERSION`] stays. Keys are
+//! written in camelCase, except where they are names of a manifest, such as those of variables.
 //!
 //! ```text
 //! apiVersion, kind          "trueup.dev/v1", "Plan"
 //! environment, target       "demo", "docker/local"
 //! revision, applied         {commit, reference, author, subject, time}; applied may be null
-//! digest, desired_digest    64 hexadecimal digits each
-//! changes, reported         [{resource, action, how, cause, forced_by, fields, interrupts, overlaps, keeps,
+//! digest, desiredDigest     64 hexadecimal digits each
+//! changes, reported         [{resource, action, how, cause, forcedBy, fields, interrupts, overlaps, keeps,
 //!                             since, place, irreversible}]
 //!   resource                {kind, name, component}
-//!   action, how, cause      create update replace start run delete | inplace restart recreate refuse |
+//!   action, how, cause      create update replace start run delete | inPlace restart recreate refuse |
 //!                           intent drift unknown
 //!   fields                  [{path, before, after, cause, how, place, diff}]
 //! unchanged                 [resource]
