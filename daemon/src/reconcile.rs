@@ -19,8 +19,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trueup_engine::{
-    EnvKey, Execute, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms, Trigger,
-    Wanted, hold,
+    EnvKey, Execute, Fault, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms,
+    Trigger, Wanted, hold,
     record::{Hold, HoldKind, NewRun},
     recover, run,
 };
@@ -76,7 +76,13 @@ pub(crate) enum Conclusion {
     /// Nothing moves, and this is why.
     Waits(Wait),
     /// The plan was run, and this is how it ended.
-    Ran { run: RunId, outcome: Outcome, took: Duration },
+    Ran {
+        run: RunId,
+        outcome: Outcome,
+        took: Duration,
+        /// What was kept for the way back and could not be removed yet.
+        left: Vec<Fault>,
+    },
 }
 
 impl Conclusion {
@@ -274,13 +280,16 @@ async fn apply<S: Store, T: Observe + Execute>(
     tracing::info!(run = %id, environment = %request.key, revision = %proposal.plan.revision, plan = proposal.plan.digest.short(), "run begins");
     let span = tracing::info_span!("run", id = %id, environment = %request.key);
     let running = run(bench.store, bench.target, &proposal.plan, &context, &terms).instrument(span);
-    let outcome = match running.await {
-        Ok(_) => Outcome::Applied,
-        Err(failed) => failed.outcome,
+    let (outcome, left) = match running.await {
+        Ok(completed) => (Outcome::Applied, completed.left),
+        Err(failed) => (failed.outcome, Vec::new()),
     };
     let took = started.elapsed();
     tracing::info!(run = %id, environment = %request.key, outcome = outcome.word(), seconds = took.as_secs_f64(), why = outcome.fault().map(tracing::field::display), "run ends");
-    Ok((Conclusion::Ran { run: id, outcome, took }, proposal))
+    for fault in &left {
+        tracing::warn!(run = %id, environment = %request.key, "cannot clean up yet: {fault}");
+    }
+    Ok((Conclusion::Ran { run: id, outcome, took, left }, proposal))
 }
 
 impl<S, T> Bench<'_, S, T> {

@@ -27,7 +27,7 @@ const RENAMED: [(&str, &str); 10] = [
 ];
 
 /// Fields of a container that are called the same in the manifest.
-const SAME: [&str; 15] = [
+const SAME: [&str; 16] = [
     "image",
     "command",
     "args",
@@ -43,6 +43,7 @@ const SAME: [&str; 15] = [
     "resources.pids",
     "labels",
     "env",
+    "health",
 ];
 
 /// Returns where each field of a container was written, by the field's path.

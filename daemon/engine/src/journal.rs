@@ -64,6 +64,7 @@ impl Trail {
                 self.keep = true;
             }
             Entry::Supersede => self.superseded = true,
+            Entry::Left { .. } => {}
         }
     }
 

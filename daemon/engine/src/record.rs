@@ -311,6 +311,11 @@ pub enum Entry {
         /// The step.
         step: StepKey,
     },
+    /// The run is committed, and something that was kept for the way back could not be removed yet.
+    Left {
+        /// What, and why.
+        fault: Fault,
+    },
 }
 
 /// A journal's line with its time.

@@ -197,6 +197,9 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
             let recovered = recover::forward(self.store, &self.reach, run).await;
             left.extend(recovered.err().unwrap_or_default());
         }
+        for fault in &left {
+            self.journal.note(Entry::Left { fault: fault.clone() }).await;
+        }
         if left.is_empty()
             && let Err(error) = self.end(Outcome::Applied, None).await
         {

@@ -183,7 +183,7 @@ impl Errand<'_> {
         // The lines of the progress go before the answer comes.
         drop(bench);
         screen.either(
-            || show::conclusion(&conclusion, &proposal.plan),
+            || show::conclusion(&conclusion, &proposal),
             || show::conclusion_json(&conclusion, &proposal.plan),
         )?;
         Ok(exit_code(&conclusion))

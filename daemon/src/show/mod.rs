@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(crate) use ago::{ago, holder};
 pub(crate) use differences::{differences, differences_json};
 pub(crate) use history::{history, history_json};
-pub(crate) use outcome::{conclusion, conclusion_json};
+pub(crate) use outcome::{conclusion, conclusion_json, left};
 pub(crate) use run_log::{run_log, run_log_json};
 pub(crate) use status::{Row, status, status_json};
 use trueup_plan::render::Style;

@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 use trueup_engine::{Blame, Fault, Outcome};
-use trueup_plan::{Change, Plan};
+use trueup_plan::{Act, Plan};
+use trueup_schema::Place;
 
-use crate::reconcile::Conclusion;
+use crate::reconcile::{Conclusion, Proposal};
 
 /// Returns how a reconciliation ended, for a person.
-pub(crate) fn conclusion(conclusion: &Conclusion, plan: &Plan) -> String {
+pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String {
+    let plan = &proposal.plan;
     let env = &plan.environment;
     match conclusion {
         Conclusion::InSync => format!("{env}: in sync at {}, nothing to do", plan.revision.short()),
@@ -15,25 +17,33 @@ pub(crate) fn conclusion(conclusion: &Conclusion, plan: &Plan) -> String {
             let help = wait.help(env.as_str()).map_or(String::new(), |help| format!("\n  next    {help}"));
             format!("{env}: {wait}{help}")
         }
-        Conclusion::Ran { run, outcome, took } => {
+        Conclusion::Ran { run, outcome, took, left } => {
             let seconds = format!("{:.1} s", took.as_secs_f64());
             match outcome {
                 Outcome::Applied => {
                     let noun = if plan.changes.len() == 1 { "change" } else { "changes" };
-                    format!(
+                    let applied = format!(
                         "{env}: applied {} in {seconds}, {} {noun} · run {run}",
                         plan.revision,
                         plan.changes.len()
-                    )
+                    );
+                    let warnings = left.iter().map(|fault| format!("\n  warning: {}", self::left(fault)));
+                    std::iter::once(applied).chain(warnings).collect()
                 }
-                other => ended(plan, other, &seconds, *run),
+                other => ended(proposal, other, &seconds, *run),
             }
         }
     }
 }
 
+/// Says what a run that succeeded could not clean up.
+pub(crate) fn left(fault: &Fault) -> String {
+    format!("{}; it is cleaned up before the next run", fault.error.message)
+}
+
 /// The lines of a run that was not applied.
-fn ended(plan: &Plan, outcome: &Outcome, seconds: &str, run: trueup_engine::RunId) -> String {
+fn ended(proposal: &Proposal, outcome: &Outcome, seconds: &str, run: trueup_engine::RunId) -> String {
+    let plan = &proposal.plan;
     let env = &plan.environment;
     let mut lines = vec![format!("{env}: {} · run {run}", headline(plan, outcome, seconds))];
     if let Some(fault) = outcome.fault() {
@@ -43,7 +53,7 @@ fn ended(plan: &Plan, outcome: &Outcome, seconds: &str, run: trueup_engine::RunI
             lines.push("    its last log lines:".into());
             lines.extend(fault.error.log.iter().map(|line| format!("      {line}")));
         }
-        lines.extend(origin(plan, fault).map(|from| format!("  from    {from}")));
+        lines.extend(origin(proposal, fault).map(|from| format!("  from    {from}")));
     }
     if let Outcome::RollbackFailed { left, .. } = outcome {
         lines.extend(left.iter().map(|fault| format!("  stuck   {}", fault.error.message)));
@@ -71,17 +81,22 @@ fn headline(plan: &Plan, outcome: &Outcome, seconds: &str) -> String {
     }
 }
 
-/// The line that the failed thing was declared at.
-fn origin(plan: &Plan, fault: &Fault) -> Option<String> {
-    let resource = fault.resource.as_ref()?;
-    let change = plan.changes.iter().find(|change| change.resource == *resource)?;
-    let place = place_of(change)?;
-    Some(format!("{place}, at {}", plan.revision))
+/// The line that what failed comes from.
+fn origin(proposal: &Proposal, fault: &Fault) -> Option<String> {
+    let place = place(proposal, fault)?;
+    Some(format!("{place}, at {}", proposal.plan.revision))
 }
 
-fn place_of(change: &Change) -> Option<&trueup_schema::Place> {
+/// Returns the line that changed; for a check that failed without one, the line of the check.
+fn place<'a>(proposal: &'a Proposal, fault: &Fault) -> Option<&'a Place> {
+    let resource = fault.resource.as_ref()?;
+    let step = proposal.plan.steps.iter().find(|step| Some(&step.key) == fault.step.as_ref());
+    let is_check = step.is_some_and(|step| matches!(step.act, Act::Verify { .. }));
+    let change = proposal.plan.changes.iter().find(|change| change.resource == *resource)?;
     let forced = change.fields.iter().find(|field| Some(&field.path) == change.forced_by.as_ref());
-    forced.and_then(|field| field.place.as_ref()).or(change.place.as_ref())
+    let declared = proposal.desired.resources.get(resource).filter(|_| is_check);
+    let check = || declared.and_then(|declared| declared.places.find("health"));
+    forced.and_then(|field| field.place.as_ref()).or_else(check).or(change.place.as_ref())
 }
 
 /// Whether nothing is held for it: it was the doing of nobody, or of the world.
@@ -117,11 +132,12 @@ fn next(plan: &Plan, outcome: &Outcome) -> String {
 
 /// Returns the same facts for programs.
 pub(crate) fn conclusion_json(conclusion: &Conclusion, plan: &Plan) -> Value {
-    let (word, run, outcome, why) = match conclusion {
-        Conclusion::InSync => ("inSync", None, None, None),
-        Conclusion::Waits(wait) => ("waits", None, None, Some(wait.to_string())),
-        Conclusion::Ran { run, outcome, .. } => {
-            ("ran", Some(run), Some(outcome), outcome.fault().map(ToString::to_string))
+    let none: &[Fault] = &[];
+    let (word, run, outcome, why, left) = match conclusion {
+        Conclusion::InSync => ("inSync", None, None, None, none),
+        Conclusion::Waits(wait) => ("waits", None, None, Some(wait.to_string()), none),
+        Conclusion::Ran { run, outcome, left, .. } => {
+            ("ran", Some(run), Some(outcome), outcome.fault().map(ToString::to_string), left.as_slice())
         }
     };
     json!({
@@ -133,5 +149,6 @@ pub(crate) fn conclusion_json(conclusion: &Conclusion, plan: &Plan) -> Value {
         "run": run,
         "outcome": outcome,
         "why": why,
+        "left": left,
     })
 }

@@ -43,6 +43,7 @@ fn entry(entry: &Entry) -> String {
         Entry::Keep { fault } => format!("keeping what was done: {fault}"),
         Entry::Supersede => "a newer revision takes over".into(),
         Entry::Finished { step } => format!("{step}: cleaned up"),
+        Entry::Left { fault } => super::left(fault),
     }
 }
 

@@ -216,7 +216,8 @@ impl Store for Sqlite {
             | Entry::Undone { .. }
             | Entry::Keep { .. }
             | Entry::Supersede
-            | Entry::Finished { .. } => WAY_BACK,
+            | Entry::Finished { .. }
+            | Entry::Left { .. } => WAY_BACK,
         };
         let text = serde_json::to_string(entry)
             .map_err(|error| StoreError::Write { what: "the journal", source: error.into() })?;

@@ -11,10 +11,11 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 6] = [
+pub(super) const TESTS: [Test; 7] = [
     ("a_plan_says_with_its_code_whether_something_would_change", a_plan_says_with_its_code),
     ("exactly_the_agreed_plan_is_run_or_none", exactly_the_agreed_plan),
     ("a_failed_apply_says_what_happened_and_what_to_do", a_failed_apply_says),
+    ("a_check_that_fails_at_first_is_shown_where_it_is_declared", a_check_that_fails_at_first),
     ("programs_find_the_same_keys_every_time", programs_find_the_same_keys),
     ("every_key_for_programs_is_written_in_camel_case", every_key_in_camel_case),
     ("a_mistake_at_the_command_line_is_told_apart", a_mistake_at_the_command_line),
@@ -89,9 +90,25 @@ fn a_failed_apply_says(engine: &Engine) -> Result<(), Failed> {
     says(&told, &[&format!("trueup env release {}", lab.env)])?;
     assert_eq!(lab.picture()?, before);
     let held = lab.exits(3, &["apply", &lab.env, "--yes"])?;
-    says(&held, &["rolled back", &bad[..7], "trueup env release"])?;
+    says(&held, &["held", "rolled back", &bad[..7], "trueup env release"])?;
     assert_eq!(lab.picture()?, before);
     Ok(())
+}
+
+/// Nothing changed before: what is wrong is the check, or what it asks.
+fn a_check_that_fails_at_first(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write_checked(&lab, "first", "[\"false\"]")?;
+    lab.commit("first")?;
+    let told = lab.exits(4, &["apply", &lab.env, "--yes"])?;
+    let text = fs::read_to_string(lab.path("repo/components/app.yaml"))?;
+    let line = 1 + text.lines().position(|line| line.contains("health:")).ok_or("there is a check")?;
+    says(&told, &[&format!("\n  from    components/app.yaml:{line}:")])?;
+    // Standard error is no terminal here: each step that ended is a line.
+    says(
+        &told,
+        &[&format!("{} ", lab.env), "\u{2713} app", "created", "started", "\u{2717} app", "taken back"],
+    )
 }
 
 /// Returns the keys of an object, joined.
@@ -120,7 +137,7 @@ fn programs_find_the_same_keys(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(keys(&log["run"]), keys(&history["runs"][0]));
     assert_eq!(keys(&log["journal"][0]), "at entry");
     let again = json(&lab, &["apply", &lab.env, "--yes"])?;
-    assert_eq!(keys(&again), "apiVersion conclusion environment outcome plan revision run why");
+    assert_eq!(keys(&again), "apiVersion conclusion environment left outcome plan revision run why");
     assert_eq!(again["conclusion"], "inSync");
     says(&lab.exits(1, &["logs", "4711"])?, &["there is no run 4711", "help:"])
 }

@@ -9,6 +9,7 @@ use trueup_engine::{
     crash::Side,
     fake::{Strike, Trouble},
     hold,
+    record::Entry,
     store::RunFilter,
 };
 use trueup_plan::{Act, Kind};
@@ -287,6 +288,31 @@ fn a_way_back_that_fails_is_finished_by_the_next_recovery() {
         let recovered = bench.recover().await.unwrap();
         assert!(matches!(recovered[0].outcome, Outcome::RolledBack { .. }));
         assert_as_it_was(&things, &bench.world.things(), &plan);
+        bench.assert_clean().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_removed_after_the_commit_is_told_and_removed_by_the_next_recovery() {
+    block_on(async {
+        let bench = Bench::at(&five()).await;
+        let plan = bench.plan(&changed("c", &json!({}))).await;
+        let calls = {
+            let other = Bench::at(&five()).await;
+            other.world.strike(None);
+            other.run(&plan).await.unwrap().unwrap();
+            other.world.calls()
+        };
+        bench.world.strike(Some(trouble(calls, Side::Before)));
+        let completed = bench.run(&plan).await.unwrap().unwrap();
+        assert_eq!(completed.left.len(), 1);
+        let unfinished = bench.unfinished().await;
+        assert!(unfinished[0].committed);
+        let told = unfinished[0].journal.last().map(|line| &line.entry);
+        assert_eq!(told, Some(&Entry::Left { fault: completed.left[0].clone() }));
+        bench.world.strike(None);
+        let recovered = bench.recover().await.unwrap();
+        assert!(matches!(recovered[0].outcome, Outcome::Applied));
         bench.assert_clean().await;
     });
 }
