@@ -43,17 +43,37 @@ pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
 }
 
 /// Writes down how a turn ended. A store that fails is logged: the turn itself is over.
-pub(crate) async fn conclusion<S: Store>(store: &S, key: &EnvKey, result: &Result<Concluded, Failure>) {
-    let written = match result {
-        Ok(concluded) => reached(store, key, concluded).await,
-        Err(failure) => failed(store, key, failure).await,
+///
+/// `trouble` is why the source may have a newer commit. What is in sync with a commit that may be old is
+/// not known to be in sync.
+pub(crate) async fn conclusion<S: Store>(
+    store: &S,
+    key: &EnvKey,
+    result: &Result<Concluded, Failure>,
+    trouble: Option<&Failure>,
+) {
+    let written = match (result, trouble) {
+        (Ok(concluded), Some(trouble)) if concluded.is_reached() => {
+            failed(store, key, trouble, Some(trouble)).await
+        }
+        (Ok(concluded), _) => reached(store, key, concluded, trouble).await,
+        (Err(failure), _) => failed(store, key, failure, trouble).await,
     };
+    log(key, written);
+}
+
+fn log(key: &EnvKey, written: Result<(), StoreError>) {
     if let Err(error) = written {
         tracing::error!(error = &error as &dyn std::error::Error, "the status of {key} cannot be written");
     }
 }
 
-async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Result<(), StoreError> {
+async fn reached<S: Store>(
+    store: &S,
+    key: &EnvKey,
+    concluded: &Concluded,
+    trouble: Option<&Failure>,
+) -> Result<(), StoreError> {
     let Concluded { conclusion, proposal, condition } = concluded;
     let plan = &proposal.plan;
     let now = Timestamp::now();
@@ -78,6 +98,7 @@ async fn reached<S: Store>(store: &S, key: &EnvKey, concluded: &Concluded) -> Re
         sync,
         health: condition.health,
         why,
+        trouble: trouble.map(Failure::one_line),
         since: now,
         observed: now,
     };
@@ -93,7 +114,12 @@ fn drifted(plan: &Plan) -> BTreeSet<ResourceId> {
 }
 
 /// Writes down that an environment could not be compared, and why.
-async fn failed<S: Store>(store: &S, key: &EnvKey, failure: &Failure) -> Result<(), StoreError> {
+async fn failed<S: Store>(
+    store: &S,
+    key: &EnvKey,
+    failure: &Failure,
+    trouble: Option<&Failure>,
+) -> Result<(), StoreError> {
     let now = Timestamp::now();
     let before = store.observations().await?.remove(key);
     let (target, revision) = before.map_or_else(Default::default, |seen| (seen.target, seen.revision));
@@ -103,6 +129,7 @@ async fn failed<S: Store>(store: &S, key: &EnvKey, failure: &Failure) -> Result<
         sync: SyncStatus::Unknown,
         health: Health::Unknown,
         why: failure.one_line(),
+        trouble: trouble.map(Failure::one_line),
         since: now,
         observed: now,
     };
@@ -116,32 +143,31 @@ pub(crate) async fn unreadable<S: Store>(store: &S, source: &SourceName, failure
         Err(_) => return,
     };
     for key in keys {
-        if let Err(error) = failed(store, &key, failure).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the status of {key} cannot be written"
-            );
-        }
+        log(&key, failed(store, &key, failure, Some(failure)).await);
     }
 }
 
-/// Says of every known environment of a source that is no longer in Git that it is orphaned.
+/// Returns every known environment of a source that is no longer in Git.
 pub(crate) async fn vanished<S: Store>(
     store: &S,
     source: &SourceName,
     catalogue: &Catalogue,
-) -> Result<(), StoreError> {
+) -> Result<Vec<EnvKey>, StoreError> {
     let declared: BTreeSet<_> = catalogue.environments().collect();
-    for (key, seen) in store.observations().await? {
-        if key.source != *source || declared.contains(&key.environment) {
-            continue;
-        }
+    let known = store.observations().await?.into_keys();
+    Ok(known.filter(|key| key.source == *source && !declared.contains(&key.environment)).collect())
+}
+
+/// Says of an environment that it is orphaned; of one that nothing is known of, nothing.
+pub(crate) async fn orphaned<S: Store>(store: &S, key: &EnvKey) {
+    let written = async {
+        let Some(seen) = store.observations().await?.remove(key) else { return Ok(()) };
         let why = format!(
             "orphaned: it is no longer in Git, and what runs keeps running; `trueup env destroy {}` removes it",
             key.environment
         );
-        let orphaned = Observation { sync: SyncStatus::Unknown, why, ..seen };
-        store.set_observation(&key, &orphaned).await?;
-    }
-    Ok(())
+        let orphaned = Observation { sync: SyncStatus::Unknown, why, trouble: None, ..seen };
+        store.set_observation(key, &orphaned).await
+    };
+    log(key, written.await);
 }

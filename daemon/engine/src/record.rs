@@ -445,6 +445,9 @@ pub struct Observation {
     pub health: Health,
     /// Why it is so, in one line; empty when there is nothing to say.
     pub why: String,
+    /// Why the source may have a newer commit that cannot be read; none when it was read.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// Since when `sync` and `health` have been so.
     pub since: Timestamp,
     /// When it was observed last.

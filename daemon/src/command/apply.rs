@@ -178,7 +178,7 @@ impl Errand<'_> {
             approval: std::mem::take(&mut self.approval),
         };
         let result = publish::reconcile_and_look(&bench, &request, &lease, self.trigger).await;
-        publish::conclusion(&self.world.store, &self.key, &result).await;
+        publish::conclusion(&self.world.store, &self.key, &result, None).await;
         let Concluded { conclusion, proposal, .. } = result?;
         // The lines of the progress go before the answer comes.
         drop(bench);

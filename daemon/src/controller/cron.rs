@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,8 +31,7 @@ struct Running {
 impl Crons {
     /// Follows the schedules of what was reconciled, in place of those before. What is as it was goes on.
     pub(crate) fn follow(&self, key: &EnvKey, target: &Docker, proposal: &Proposal, context: &RunContext) {
-        // A panic cannot leave the map half changed.
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all();
         let desired = &proposal.plan.desired_digest;
         if all.get(key).is_some_and(|running| running.desired == *desired) {
             return;
@@ -47,6 +46,18 @@ impl Crons {
             })
             .collect();
         all.insert(key.clone(), Running { desired: desired.clone(), tasks });
+    }
+
+    /// Ends the schedules of an environment. A run that goes on comes to its end by itself.
+    pub(crate) fn end(&self, key: &EnvKey) {
+        if let Some(running) = self.all().remove(key) {
+            running.tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<EnvKey, Running>> {
+        // A panic cannot leave the map half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -95,7 +95,9 @@ impl Follower<'_> {
             let key = crate::world::World::key(self.source, name);
             self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
         }
-        publish::vanished(&self.daemon.world.store, &self.source.name, catalogue).await?;
+        for key in publish::vanished(&self.daemon.world.store, &self.source.name, catalogue).await? {
+            self.daemon.orphan(&key).await;
+        }
         Ok(())
     }
 

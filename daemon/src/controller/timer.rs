@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,10 +21,20 @@ impl Timers {
             tokio::time::sleep(pause).await;
             queue.put(name, Trigger::Timer, Urgency::Routine);
         });
-        // An insertion cannot leave the map half changed.
-        let mut timers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(earlier) = timers.insert(key.clone(), timer.abort_handle()) {
+        if let Some(earlier) = self.all().insert(key.clone(), timer.abort_handle()) {
             earlier.abort();
         }
+    }
+
+    /// Ends the timer of an environment.
+    pub(crate) fn end(&self, key: &EnvKey) {
+        if let Some(timer) = self.all().remove(key) {
+            timer.abort();
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<EnvKey, AbortHandle>> {
+        // An insertion cannot leave the map half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

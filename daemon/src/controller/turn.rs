@@ -36,7 +36,15 @@ async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
     let store = &daemon.world.store;
     let result = match store.lease_wait(key, &Holder::here("the daemon"), &daemon.cancel).await {
         Ok(lease) => {
-            let result = reconcile_newest(daemon, key, &lease, trigger).await;
+            let settled = settle_unfinished(daemon, key).await;
+            if settled.is_ok() && daemon.is_orphaned(key) {
+                daemon.orphan(key).await;
+                return Next::Rest;
+            }
+            let result = match settled {
+                Ok(()) => reconcile_newest(daemon, key, &lease, trigger).await,
+                Err(failure) => Err(failure),
+            };
             // Under the lease: a later run of somebody else must not be overwritten.
             tell(daemon, key, &result).await;
             result
@@ -48,6 +56,11 @@ async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
             result
         }
     };
+    if daemon.is_orphaned(key) {
+        // It vanished during the turn.
+        daemon.orphan(key).await;
+        return Next::Rest;
+    }
     let next = next(&result);
     if next == Next::Rest {
         daemon.timers.set(&daemon.queue, key, interval(&result));
@@ -60,18 +73,8 @@ async fn tell(daemon: &Daemon, key: &EnvKey, result: &Result<Concluded, Failure>
     if let Err(failure) = result {
         tracing::warn!("{failure}");
     }
-    match daemon.checkouts.trouble(&key.source) {
-        // What runs is as a commit says that may be old: that matters more.
-        Some(trouble) if is_in_sync(result) => {
-            publish::unreadable(&daemon.world.store, &key.source, &trouble).await;
-        }
-        _ => publish::conclusion(&daemon.world.store, key, result).await,
-    }
-}
-
-fn is_in_sync(result: &Result<Concluded, Failure>) -> bool {
-    let conclusion = result.as_ref().map(|concluded| &concluded.conclusion);
-    matches!(conclusion, Ok(Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }))
+    let trouble = daemon.checkouts.trouble(&key.source);
+    publish::conclusion(&daemon.world.store, key, result, trouble.as_deref()).await;
 }
 
 async fn reconcile_newest(
@@ -80,7 +83,6 @@ async fn reconcile_newest(
     lease: &Lease,
     trigger: Trigger,
 ) -> Result<Concluded, Failure> {
-    settle_unfinished(daemon, key).await?;
     let checkout = daemon
         .checkouts
         .newest(&key.source)
@@ -111,6 +113,21 @@ async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure>
 }
 
 impl Daemon {
+    /// Returns whether the newest commit of the source no longer declares an environment.
+    fn is_orphaned(&self, key: &EnvKey) -> bool {
+        let checkout = self.checkouts.newest(&key.source);
+        let catalogue = checkout.as_ref().and_then(|checkout| checkout.catalogue.as_ref().ok());
+        catalogue.is_some_and(|catalogue| !catalogue.environments().any(|name| *name == key.environment))
+    }
+
+    /// Leaves an environment alone that is no longer declared: what runs keeps running, and nothing asks
+    /// for it any more.
+    pub(super) async fn orphan(&self, key: &EnvKey) {
+        self.timers.end(key);
+        self.crons.end(key);
+        publish::orphaned(&self.world.store, key).await;
+    }
+
     fn bench<'a>(&'a self, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
         Bench {
             store: &self.world.store,

@@ -72,8 +72,17 @@ impl Row {
         self.seen.as_ref().map_or(Health::Unknown, |seen| seen.health)
     }
 
-    /// The one line that says why, never empty where something is wrong.
+    /// The one line that says why, never empty where something is wrong; trouble with the source is never
+    /// left out.
     fn why(&self, now: Timestamp) -> String {
+        let why = self.standing(now);
+        match self.seen.as_ref().and_then(|seen| seen.trouble.as_ref()) {
+            Some(trouble) if !why.contains(trouble.as_str()) => format!("{why}; {trouble}"),
+            _ => why,
+        }
+    }
+
+    fn standing(&self, now: Timestamp) -> String {
         if let Some(holder) = &self.holder {
             return super::holder(holder, self.run, now);
         }

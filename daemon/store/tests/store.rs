@@ -256,6 +256,7 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
         sync,
         health: Health::Healthy,
         why: String::new(),
+        trouble: None,
         since: at(second),
         observed: at(second),
     };

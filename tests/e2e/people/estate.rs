@@ -10,8 +10,10 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 3] = [
+pub(super) const TESTS: [Test; 5] = [
     ("destroy_removes_everything_but_the_volumes", destroy_removes_everything),
+    ("what_vanished_from_git_is_orphaned_and_left_alone", what_vanished_from_git),
+    ("trouble_with_the_source_is_told_until_it_can_be_read", trouble_with_the_source),
     ("a_lost_store_is_replaced_without_a_restart", a_lost_store),
     ("a_broken_environment_does_not_keep_another_from_being_applied", beside_a_broken_one),
 ];
@@ -35,6 +37,71 @@ fn destroy_removes_everything(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(left("containers")?, "{}");
     assert_eq!(left("volumes")?, "[]");
     Ok(())
+}
+
+/// Waits until the daemon has looked at an environment three times more.
+fn three_looks_at(lab: &Lab, env: &str) -> Result<(), Failed> {
+    for _ in 0..3 {
+        let observed =
+            || Ok::<_, Failed>(json(lab, &["status", env])?["environments"][0]["observed"].clone());
+        let before = observed()?;
+        lab.wait_until("another look", || Ok(observed()? != before))?;
+    }
+    Ok(())
+}
+
+fn what_vanished_from_git(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write(&lab, "first")?;
+    lab.replace_in_environment("  components:", "  sync: {interval: 1s}\n  components:")?;
+    // One that waits for a person makes nothing, and is looked at as often.
+    let beside = format!("{}-b", lab.env);
+    let text = fs::read_to_string(lab.path(format!("repo/environments/{}/environment.yaml", lab.env)))?;
+    let text = text.replace(&lab.env, &beside).replace("interval: 1s", "interval: 1s, mode: manual");
+    lab.write(&format!("environments/{beside}/environment.yaml"), &text)?;
+    let first = lab.commit("first")?;
+    let _daemon = lab.daemon()?;
+    let status = |env: &str| Ok::<_, Failed>(json(&lab, &["status", env])?["environments"][0].clone());
+    lab.wait_until("both environments", || {
+        let known = lab.succeed(&["status"])?;
+        let is_known = |env: &str| known.lines().any(|line| line.split_whitespace().next() == Some(env));
+        Ok(is_known(&lab.env) && is_known(&beside) && app::in_sync_at(&first)(&status(&lab.env)?))
+    })?;
+
+    let before = lab.picture()?;
+    fs::remove_dir_all(lab.path(format!("repo/environments/{}", lab.env)))?;
+    lab.commit("without it")?;
+    let is_orphaned = || Ok(status(&lab.env)?["why"].as_str().is_some_and(|why| why.contains("orphaned")));
+    lab.wait_until("the orphan", is_orphaned)?;
+    three_looks_at(&lab, &beside)?;
+    assert!(is_orphaned()?, "{}", status(&lab.env)?);
+    assert_eq!(lab.picture()?, before);
+    Ok(())
+}
+
+fn trouble_with_the_source(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write(&lab, "first")?;
+    lab.replace_in_environment("  components:", "  sync: {interval: 1s}\n  components:")?;
+    let config = lab.path("trueup-daemon.yaml");
+    fs::write(&config, fs::read_to_string(&config)?.replace("/repo}", "/repo, interval: 1s}"))?;
+    let first = lab.commit("first")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first commit", app::in_sync_at(&first))?;
+    lab.exits(0, &["env", "hold", &lab.env, "--reason", "demo today"])?;
+    app::write(&lab, "second")?;
+    lab.replace_in_environment("  components:", "  sync: {interval: 1s}\n  components:")?;
+    lab.commit("second")?;
+    let why = |status: &serde_json::Value| status["why"].as_str().unwrap_or_default().to_owned();
+    lab.wait_for("the hold", |status| why(status).ends_with("demo today"))?;
+
+    fs::rename(lab.path("repo"), lab.path("elsewhere"))?;
+    let troubled = |status: &serde_json::Value| why(status).contains("demo today; ");
+    lab.wait_for("the trouble", troubled)?;
+    lab.wait_until("three looks", || three_looks_at(&lab, &lab.env).map(|()| true))?;
+    assert!(troubled(&lab.status()?), "{}", lab.status()?);
+    fs::rename(lab.path("elsewhere"), lab.path("repo"))?;
+    lab.wait_for("its end", |status| why(status).ends_with("demo today")).map(drop)
 }
 
 fn a_lost_store(engine: &Engine) -> Result<(), Failed> {
