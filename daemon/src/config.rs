@@ -211,7 +211,7 @@ fn runtime_dir() -> PathBuf {
 }
 
 fn subnet_pool() -> Vec<String> {
-    vec!["10.88.0.0/16".into()]
+    trueup_docker::Settings::default().subnet_pool.iter().map(ToString::to_string).collect()
 }
 
 fn parallel() -> usize {

@@ -51,6 +51,9 @@ impl Docker {
     }
 
     /// Takes one act back that was done, or only begun.
+    ///
+    /// A restart needs nothing: it is how a paused container is repaired, and the one that runs afterwards is the
+    /// same with the same files, because a changed file always makes a new container (see [`crate::rules`]).
     pub(crate) async fn take_back(
         &self,
         run: &RunContext,

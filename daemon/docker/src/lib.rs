@@ -79,7 +79,7 @@ pub struct Settings {
     pub runtime_dir: PathBuf,
     /// A folder for other delivered files. Default: `/var/lib/trueup`.
     pub state_dir: PathBuf,
-    /// Where zones without a `subnet` get one from, in pieces of 256 addresses.
+    /// Where zones without a `subnet` get one from, in pieces of 256 addresses. Default: `10.88.0.0/16`.
     pub subnet_pool: Vec<Subnet>,
     /// Whether the engine sees this machine's files.
     pub locality: Locality,
@@ -87,7 +87,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let pool = Subnet { address: [10, 213, 0, 0].into(), prefix: 16 };
+        let pool = Subnet { address: [10, 88, 0, 0].into(), prefix: 16 };
         Self {
             runtime_dir: "/run/trueup".into(),
             state_dir: "/var/lib/trueup".into(),

@@ -1,16 +1,7 @@
 //! Where the fields of a configuration were written.
 
+use trueup_plan::diff::join;
 use trueup_schema::{Deliveries, Places, ResolvedComponent};
-
-/// Returns `path` with one more step: `a.key`, or `a[key]` where the key has dots or slashes.
-pub(crate) fn join(path: &str, key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    match (path.is_empty(), plain) {
-        (true, _) => key.to_owned(),
-        (false, true) => format!("{path}.{key}"),
-        (false, false) => format!("{path}[{key}]"),
-    }
-}
 
 /// Fields of a container whose name in the manifest is another.
 const RENAMED: [(&str, &str); 10] = [
@@ -67,7 +58,7 @@ pub(crate) fn container_places(component: &ResolvedComponent, deliveries: Option
         put(join("env", key), &join("env", key));
     }
     for key in spec.labels.keys() {
-        put(join("labels", key), &join("labels", key));
+        put(join("labels", key), &format!("labels.{key}"));
     }
     for port in &spec.ports {
         put(join("ports", port.name.as_str()), &format!("ports[{}]", port.name));
@@ -90,16 +81,4 @@ pub(crate) fn container_places(component: &ResolvedComponent, deliveries: Option
         places.0.insert(join(&join("files", path), "digest"), file.origin.clone());
     }
     places
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_with_dots_or_slashes_stands_in_brackets() {
-        assert_eq!(join("env", "PGDATA"), "env.PGDATA");
-        assert_eq!(join("files", "/etc/a.conf"), "files[/etc/a.conf]");
-        assert_eq!(join("", "image"), "image");
-    }
 }

@@ -1,5 +1,6 @@
 //! What an engine cannot honour, refused at its place instead of dropped.
 
+use trueup_plan::diff::join;
 use trueup_schema::ResolvedComponent;
 
 use crate::{
@@ -21,7 +22,7 @@ pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, proble
     }
     for (name, value) in &component.spec.env {
         if is_keyed_digest(value) {
-            let path = crate::places::join("env", name);
+            let path = join("env", name);
             problems.component(
                 component,
                 &path,
@@ -61,7 +62,7 @@ fn limits(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Probl
 fn files(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
     let Some(deliveries) = scene.wanted.deliveries.get(&component.name) else { return };
     for (path, file) in &deliveries.files {
-        let at = crate::places::join("files", path);
+        let at = join("files", path);
         let inside = |volume: &&trueup_schema::manifest::VolumeSpec| {
             let folder = volume.path.trim_end_matches('/');
             path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))

@@ -48,6 +48,12 @@ mod tests {
         }
     }
 
+    /// Taking back a restart does nothing, which is right only while no field needs one.
+    #[test]
+    fn no_field_is_changed_by_a_restart() {
+        assert!(rules().values().flatten().all(|rule| rule.how != How::Restart));
+    }
+
     #[test]
     fn a_limit_changes_in_place_and_a_volumes_driver_is_refused() {
         let rules = rules();

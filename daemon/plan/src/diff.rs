@@ -32,17 +32,20 @@ pub fn diff(before: &Value, after: &Value) -> Vec<Difference> {
     found
 }
 
-/// Writes keys as a path; a key that holds a dot, a slash, a space or a bracket stands in brackets.
+/// Writes keys as a path.
 pub fn path<K: AsRef<str>>(keys: &[K]) -> String {
-    let mut text = String::new();
-    for key in keys.iter().map(AsRef::as_ref) {
-        if key.is_empty() || key.contains(['.', '/', ' ', '[', ']']) {
-            text.extend(["[", key, "]"]);
-        } else {
-            text.extend([if text.is_empty() { "" } else { "." }, key]);
-        }
+    keys.iter().fold(String::new(), |path, key| join(&path, key.as_ref()))
+}
+
+/// Returns `path` with one more key; one that holds a dot, a slash, a space or a bracket stands in brackets.
+pub fn join(path: &str, key: &str) -> String {
+    if key.is_empty() || key.contains(['.', '/', ' ', '[', ']']) {
+        format!("{path}[{key}]")
+    } else if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
     }
-    text
 }
 
 /// Returns the value that `keys` lead to, if there is one that means something.

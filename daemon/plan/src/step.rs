@@ -97,7 +97,8 @@ pub enum Act {
         /// The resource that was found not running; none for one that this plan created.
         old: Option<Aside>,
     },
-    /// Stops and starts a resource.
+    /// Stops and starts a resource, which is the same afterwards, so that its undo does nothing. A target
+    /// with a rule that changes fields by a restart would have to restart again on the way back.
     Restart {
         /// The resource as it was.
         old: Aside,

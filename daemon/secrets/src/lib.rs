@@ -26,7 +26,7 @@ pub use check::{Access, Readers, Verdict, check};
 pub use edit::{Edited, edit};
 pub use error::Error;
 pub use identity::Identities;
-pub use open::{Opened, open};
+pub use open::open;
 pub use process::forbid_core_dumps;
 pub use recipient::Recipients;
 pub use write::{Generate, create_missing, encrypt, generate, init, rekey, view};

@@ -8,12 +8,9 @@ use std::{
     path::Path,
 };
 
-use trueup_schema::{Files, Problem, RepoPath, Report, Secret, SecretRef, Severity};
+use trueup_schema::{Files, Opened, Problem, RepoPath, Report, Secret, SecretRef, Severity};
 
 use crate::{Identities, content::Content, envelope};
-
-/// The opened secrets, by file and key.
-pub type Opened = BTreeMap<(RepoPath, Option<String>), Secret<Vec<u8>>>;
 
 /// What is wrong with a reference: a message and a help line.
 type Wrong = (String, String);
