@@ -121,10 +121,9 @@ async fn adopt(world: &World, global: &Global, because: &Because) -> Result<Stri
     let mut found = target.adoptable(&key.environment).await?;
     found.retain(|one| one.source == key.source.as_str());
     let [one] = found.as_slice() else { return Err(not_one(&key, &found)) };
-    let mut adoption = Adoption { uid: one.uid.clone(), last_run: one.last_run, ..Adoption::default() };
-    world.store.adopt(&key, &adoption).await?;
-    // What the jobs of today's revision would run with is only known to the plan.
-    adoption.jobs_done = declared_jobs(world, global, &target, &key).await?;
+    // Before anything is written: an adoption without its jobs would run them again.
+    let jobs_done = declared_jobs(world, global, &target, &key).await?;
+    let adoption = Adoption { uid: one.uid.clone(), last_run: one.last_run, jobs_done };
     world.store.adopt(&key, &adoption).await?;
     world.store.audit(&audit(&key, "adopt", &because.reason)).await?;
     Ok(format!("{}: adopted {}", because.env, one.things.join(", ")))

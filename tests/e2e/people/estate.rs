@@ -10,10 +10,11 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 5] = [
+pub(super) const TESTS: [Test; 6] = [
     ("destroy_removes_everything_but_the_volumes", destroy_removes_everything),
     ("what_vanished_from_git_is_orphaned_and_left_alone", what_vanished_from_git),
     ("trouble_with_the_source_is_told_until_it_can_be_read", trouble_with_the_source),
+    ("an_adoption_that_fails_is_none", an_adoption_that_fails),
     ("a_lost_store_is_replaced_without_a_restart", a_lost_store),
     ("a_broken_environment_does_not_keep_another_from_being_applied", beside_a_broken_one),
 ];
@@ -129,6 +130,23 @@ fn a_lost_store(engine: &Engine) -> Result<(), Failed> {
     lab.commit("second")?;
     lab.exits(0, &["apply", &lab.env, "--yes"])?;
     lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    Ok(())
+}
+
+fn an_adoption_that_fails(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let before = lab.picture()?;
+    fs::remove_dir_all(lab.path("state"))?;
+    let manifest = format!("environments/{}/environment.yaml", lab.env);
+    let good = fs::read_to_string(lab.path("repo").join(&manifest))?;
+    lab.write(&manifest, "{ not: [yaml\n")?;
+    lab.commit("not yaml")?;
+    // Which jobs have run is not known, so nothing is taken over: they would run again.
+    says(&lab.exits(1, &["env", "adopt", &lab.env, "--reason", "the disk died"])?, &["environment.yaml:"])?;
+    lab.write(&manifest, &good)?;
+    lab.commit("yaml again")?;
+    says(&lab.exits(3, &["apply", &lab.env, "--yes"])?, &["env adopt"])?;
+    assert_eq!(lab.picture()?, before);
     Ok(())
 }
 
