@@ -9,6 +9,7 @@ use trueup_schema::Materials;
 
 use crate::{
     failure::Failure,
+    material,
     reconcile::{Bench, Conclusion, Proposal},
 };
 
@@ -31,7 +32,16 @@ pub(crate) async fn condition<S: Store, T: Execute>(
         return Ok(check(bench, &proposal.identity, &proposal.desired, &proposal.materials).await);
     }
     match bench.store.applied(&proposal.identity.key()).await? {
-        Some(applied) => Ok(check(bench, &proposal.identity, &applied.desired, &proposal.materials).await),
+        Some(applied) => {
+            // What a check prints is cleaned of the secrets that run, not of those that are wanted.
+            let key = proposal.identity.key();
+            Ok(match material::applied(bench.store, bench.keys, &key).await {
+                Ok(materials) => {
+                    check(bench, &proposal.identity, &applied.desired, &Arc::new(materials)).await
+                }
+                Err(failure) => Condition { health: Health::Unknown, why: Some(failure.one_line()) },
+            })
+        }
         None => Ok(Condition { health: Health::Missing, why: None }),
     }
 }

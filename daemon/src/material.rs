@@ -55,8 +55,8 @@ pub(crate) fn kept(snapshot: &Snapshot, proposal: &Proposal) -> Result<Kept, Fai
 /// Files that are still where they were delivered are not needed, so that a key that is gone does not
 /// stop a rollback here: what is missing is met, with its name, when it is needed.
 pub(crate) async fn of_last_applied<S: Store>(store: &S, keys: &Identities, key: &EnvKey) -> Materials {
-    match materials(store, keys, key).await {
-        Ok(materials) => materials.unwrap_or_default(),
+    match applied(store, keys, key).await {
+        Ok(materials) => materials,
         Err(failure) => {
             tracing::warn!(environment = %key, "the last applied revision cannot be read again: {failure}");
             Materials::default()
@@ -71,14 +71,15 @@ pub(crate) async fn last_applied<S: Store>(store: &S, key: &EnvKey) -> Result<Op
     Ok(files.map(|files| Snapshot { revision: last.revision, files: Arc::new(files) }))
 }
 
-async fn materials<S: Store>(
+/// Returns the bytes behind the digests of the last applied revision; none when nothing was applied.
+pub(crate) async fn applied<S: Store>(
     store: &S,
     keys: &Identities,
     key: &EnvKey,
-) -> Result<Option<Materials>, Failure> {
-    let Some(snapshot) = last_applied(store, key).await? else { return Ok(None) };
+) -> Result<Materials, Failure> {
+    let Some(snapshot) = last_applied(store, key).await? else { return Ok(Materials::default()) };
     let resolved = load(&snapshot, &Limits::default())?.resolve(&key.environment)?;
-    open(store.digest_key(), keys, &snapshot, resolved, BTreeSet::new()).map(|wanted| Some(wanted.materials))
+    open(store.digest_key(), keys, &snapshot, resolved, BTreeSet::new()).map(|wanted| wanted.materials)
 }
 
 /// The texts of plain files, before and after.
