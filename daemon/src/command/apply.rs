@@ -159,18 +159,25 @@ impl Errand<'_> {
         telemetry::start_quiet();
         let target_name = self.catalogue.resolve(&self.key.environment)?.spec.target.docker;
         let target = self.world.target(&target_name, &self.source.name)?;
-        let lease = self.lease().await?;
-        let bench = Bench {
+        let mut bench = Bench {
             store: &self.world.store,
             target: &target,
             keys: &self.world.keys,
             progress: progress::here(screen.progress_style()),
-            cancel: cancelled_by_signal(),
+            cancel: CancellationToken::new(),
         };
-        settle(&bench, &self.world.store.establish(&self.key).await?).await?;
-        if !self.yes && !self.agreed(screen, &target).await? {
-            return Err(Failure::new(Kind::User, "nothing was done"));
+        if !self.yes {
+            // Nobody else waits while a person thinks: that the plan is still the same is seen by its digest.
+            let lease = self.lease().await?;
+            settle(&bench, &self.world.store.establish(&self.key).await?).await?;
+            drop(lease);
+            if !self.agreed(screen, &target).await? {
+                return Err(Failure::new(Kind::User, "nothing was done"));
+            }
         }
+        let lease = self.lease().await?;
+        // Until here Ctrl-C ends the process, because there is nothing to take back.
+        bench.cancel = cancelled_by_signal();
         let request = Request {
             key: &self.key,
             snapshot: &self.snapshot,
@@ -209,10 +216,10 @@ impl Errand<'_> {
         if screen.output == Output::Text {
             show_plan(screen, plan)?;
         }
+        self.approval.plan = Some(plan.digest.0.clone());
         if plan.is_empty() || !plan.refusals.is_empty() {
             return Ok(true);
         }
-        self.approval.plan = Some(plan.digest.0.clone());
         confirmed("run this plan?", self.yes)
     }
 }
