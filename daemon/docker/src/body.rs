@@ -13,7 +13,9 @@ use trueup_schema::Materials;
 use crate::{
     Docker,
     image::secret_text,
-    names::{COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, network_name, owner_labels, replica_number},
+    names::{
+        COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, SCHEDULE, network_name, owner_labels, replica_number,
+    },
     spec::{ContainerSpec, EndpointSpec, EnvValue, PortSpec, to_spec, whole_seconds},
 };
 
@@ -43,6 +45,9 @@ impl Blueprint<'_> {
         ]);
         if !self.spec.files.is_empty() {
             labels.insert(FILES.to_owned(), to_spec(&self.spec.files).to_string());
+        }
+        if let Some(schedule) = &self.spec.schedule {
+            labels.insert(SCHEDULE.to_owned(), schedule.clone());
         }
         if !exposed.is_empty() {
             labels.insert(EXPOSED.to_owned(), exposed.join(","));

@@ -64,6 +64,7 @@ pub(crate) fn container_spec(
             .as_ref()
             .map(|log| LogSpec { driver: log.driver.clone(), options: log.options.clone() }),
         labels: spec.labels.clone(),
+        schedule: spec.schedule.clone(),
     }
 }
 

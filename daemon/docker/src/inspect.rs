@@ -20,7 +20,7 @@ use crate::{
     container_spec::{DEFAULT_SHM, capabilities},
     facts::Engine,
     image::{identity, is_same},
-    names::{EXPOSED, FILES, Labels, foreign_labels},
+    names::{EXPOSED, FILES, Labels, SCHEDULE, foreign_labels},
     spec::{
         ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
         ResourcesSpec,
@@ -85,6 +85,7 @@ pub(crate) fn container(found: &ContainerInspectResponse, reading: &Reading<'_>)
         init: host.init.unwrap_or(false),
         log: log(host, reading),
         labels: labels(config, image, hint),
+        schedule: config.labels.as_ref().and_then(|labels| labels.get(SCHEDULE)).cloned(),
     }
 }
 

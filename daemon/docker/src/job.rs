@@ -12,6 +12,10 @@ use crate::{
     names::engine_name,
 };
 
+/// A run of what runs by schedule.
+#[derive(Debug)]
+pub struct CronRun(ContainerInspectResponse);
+
 impl Docker {
     /// Runs a job to its end, which must be a success.
     pub(crate) async fn run_job(&self, run: &RunContext, resource: &ResourceId) -> Result<(), TargetError> {
@@ -64,9 +68,12 @@ impl Docker {
         }
     }
 
-    /// Starts a run of what runs by schedule, and waits for its end. Returns false, and does nothing, when
-    /// the last one still runs.
-    pub async fn run_cron(&self, run: &RunContext, resource: &ResourceId) -> Result<bool, TargetError> {
+    /// Starts a run of what runs by schedule. Returns none, and does nothing, when the last one still runs.
+    pub async fn start_cron(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+    ) -> Result<Option<CronRun>, TargetError> {
         if resource.kind != Kind::Cron {
             return Err(moved(format!("`{resource}` does not run by schedule")));
         }
@@ -75,9 +82,19 @@ impl Docker {
             return Err(moved(format!("the container `{name}` is gone")));
         };
         if is_running(&found) {
-            return Ok(false);
+            return Ok(None);
         }
         self.start(run, resource, &found).await?;
-        self.wait_for_end(run, resource, &found).await.map(|()| true)
+        Ok(Some(CronRun(found)))
+    }
+
+    /// Waits for the end of a run, which must be a success.
+    pub async fn end_of_cron(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        started: &CronRun,
+    ) -> Result<(), TargetError> {
+        self.wait_for_end(run, resource, &started.0).await
     }
 }

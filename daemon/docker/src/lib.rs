@@ -61,6 +61,7 @@ use trueup_schema::{Report, Subnet};
 
 pub use endpoint::Endpoint;
 pub use environment::Adoptable;
+pub use job::CronRun;
 pub use spec::{
     Check, ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
     PullSpec, ResourcesSpec, VolumeSpec,

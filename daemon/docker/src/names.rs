@@ -32,6 +32,8 @@ pub(crate) const FILES: &str = "dev.trueup.files";
 pub(crate) const VOLUME_OWNER: &str = "dev.trueup.volume-owner";
 /// The environment variables that hold an exposed secret, with commas.
 pub(crate) const EXPOSED: &str = "dev.trueup.exposed";
+/// When it runs, where that is by schedule.
+pub(crate) const SCHEDULE: &str = "dev.trueup.schedule";
 /// What every label of ours starts with.
 pub(crate) const PREFIX: &str = "dev.trueup.";
 

@@ -14,6 +14,7 @@ const TABLE: &[Row] = &[
     (CONTAINERS, "resources", How::InPlace, false),
     (CONTAINERS, "restart", How::InPlace, false),
     (CONTAINERS, "networks", How::InPlace, true),
+    (CONTAINERS, "schedule", How::Recreate, false),
     (CONTAINERS, "", How::Recreate, true),
     (&[Kind::Network], "foreign", How::InPlace, false),
     (&[Kind::Network], "", How::Recreate, true),

@@ -96,6 +96,8 @@ pub struct ContainerSpec {
     pub log: Option<LogSpec>,
     /// Labels for people and other tools.
     pub labels: BTreeMap<String, String>,
+    /// When it runs, in the five fields of cron; only for what runs by schedule.
+    pub schedule: Option<String>,
 }
 
 /// An image.

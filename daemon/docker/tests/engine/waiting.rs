@@ -213,16 +213,17 @@ fn cron(rig: &Rig) -> Result<(), Failed> {
         let resource = id(Kind::Cron, "backup", "backup");
         assert!(!world.aside(&resource).await?.running);
         let run = world.next_run();
-        let first = tokio::spawn({
-            let (docker, run, resource) = (world.docker.clone(), run.clone(), resource.clone());
-            async move { docker.run_cron(&run, &resource).await }
-        });
-        while !world.aside(&resource).await?.running && !first.is_finished() {
-            tokio::task::yield_now().await;
-        }
-        let again = world.docker.run_cron(&run, &resource).await.map_err(|error| failure(&error))?;
-        assert!(!again, "it ran twice at a time");
-        assert!(first.await.unwrap().map_err(|error| failure(&error))?);
+        let docker = &world.docker;
+        let first = docker.start_cron(&run, &resource).await.map_err(|error| failure(&error))?;
+        let again = docker.start_cron(&run, &resource).await.map_err(|error| failure(&error))?;
+        assert!(again.is_none(), "it ran twice at a time");
+        let first = first.ok_or("nothing ran before")?;
+        docker.end_of_cron(&run, &resource, &first).await.map_err(|error| failure(&error))?;
+
+        world.patch("backup", json!({"schedule": "0 4 * * *"}));
+        let (live, desired) = world.look().await?;
+        assert_eq!(live.resources[&resource].spec["schedule"], "0 3 * * *");
+        assert_eq!(desired.resources[&resource].spec["schedule"], "0 4 * * *");
         Ok(())
     })
 }
