@@ -29,7 +29,7 @@ pub enum RecoverError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something could not be taken back, or removed.
+    /// Something could not be taken back.
     #[error("run {run} of `{env}` could not be brought to an end: {}", left.first().map_or("", |fault| &fault.error.message))]
     Leave {
         /// The environment.
@@ -41,7 +41,8 @@ pub enum RecoverError {
     },
 }
 
-/// Ends every unfinished run of the environment of `cx`, newest first.
+/// Ends every unfinished run of the environment of `cx`, newest first. A committed run whose leftovers cannot be
+/// removed yet stays unfinished and is met again: it keeps nothing new from being planned.
 ///
 /// The caller holds the lease; `cx.materials` are those of the last applied revision, and `cx.run` is
 /// not used.
@@ -58,9 +59,15 @@ pub async fn recover<S: Store, T: Execute>(
         tracing::info!(run = %run.run.id, env = %env, committed = run.committed, "recovers an unfinished run");
         let ended =
             if run.committed { forward(store, &reach, &run).await } else { back(store, &reach, &run).await };
-        let (outcome, hold) =
-            ended.map_err(|left| RecoverError::Leave { env: env.clone(), run: run.run.id, left })?;
-        recovered.push(Recovered { run: run.run, outcome, hold });
+        match ended {
+            Ok((outcome, hold)) => recovered.push(Recovered { run: run.run, outcome, hold }),
+            // What it wanted is there; what it replaced can be removed later.
+            Err(left) if run.committed => {
+                let left = left.first().map(tracing::field::display);
+                tracing::warn!(run = %run.run.id, %env, left, "what the run replaced is not removed yet");
+            }
+            Err(left) => return Err(RecoverError::Leave { env, run: run.run.id, left }),
+        }
     }
     Ok(recovered)
 }
