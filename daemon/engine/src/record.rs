@@ -360,8 +360,20 @@ pub struct Commit {
     pub jobs_done: Vec<String>,
     /// Runs whose work this one took over. They are committed with it.
     pub inherited: Vec<RunId>,
-    /// A person's hold that begins with it: after a rollback by a person.
-    pub hold: Option<Hold>,
+    /// What becomes of the holds.
+    pub holds: Holds,
+}
+
+/// What a commit does to the holds of its environment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Holds {
+    /// What the author wants runs now: automatic holds have had their time.
+    #[default]
+    Release,
+    /// A person went back to an earlier revision, and the environment is held there.
+    Begin(Hold),
+    /// What runs was only repaired: nothing is decided about what waits.
+    Leave,
 }
 
 /// How a run ended, with everything that becomes durable at that moment.

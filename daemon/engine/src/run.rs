@@ -20,7 +20,7 @@ use crate::{
     Blame, Execute, Fault, Outcome, RunContext, Store, StoreError, TargetError, hold,
     journal::{Journal, Trail},
     reach::{Limits, Reach},
-    record::{Commit, Durations, Ended, Entry, Hold, Kept, Unfinished},
+    record::{Commit, Durations, Ended, Entry, Hold, Holds, Kept, Unfinished},
     recover,
     steps::Forward,
 };
@@ -31,8 +31,8 @@ pub struct Terms {
     pub applied: Option<Applied>,
     /// What the store keeps of it.
     pub kept: Kept,
-    /// A person's hold that begins with the commit.
-    pub hold: Option<Hold>,
+    /// What becomes of the holds with the commit.
+    pub holds: Holds,
     /// What happens when it fails.
     pub rollback: RollbackWhen,
     /// How long it may take, without the way back.
@@ -185,7 +185,7 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
             kept: self.terms.kept.clone(),
             jobs_done,
             inherited: inherited.iter().map(|run| run.run.id).collect(),
-            hold: self.terms.hold.clone(),
+            holds: self.terms.holds.clone(),
         };
         if let Err(error) = self.store.commit(self.cx.run, &commit).await {
             self.unsure(error).await?;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 use trueup_engine::{
     EnvKey, Outcome, RunId,
-    record::{Commit, KeptRevision},
+    record::{Commit, Holds, KeptRevision},
     store::KEPT_REVISIONS,
 };
 use trueup_plan::Applied;
@@ -25,9 +25,10 @@ pub(crate) fn commit(conn: &Connection, run: RunId, commit: &Commit) -> rusqlite
     let record = runs::change(conn, run, |record| record.outcome = Some(Outcome::Applied))?;
     let env = &record.env;
     done(conn, env, commit.jobs_done.iter())?;
-    match &commit.hold {
-        Some(hold) => holds::add(conn, env, hold)?,
-        None => holds::release_automatic(conn, env)?,
+    match &commit.holds {
+        Holds::Release => holds::release_automatic(conn, env)?,
+        Holds::Begin(hold) => holds::add(conn, env, hold)?,
+        Holds::Leave => {}
     }
     if let Some(applied) = &commit.applied {
         conn.execute(

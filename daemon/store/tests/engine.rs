@@ -15,7 +15,7 @@ use trueup_engine::{
     TargetError, Terms, Trigger,
     crash::Side,
     fake::{self, Power, Strike, Trouble, World},
-    record::{Kept, NewRun},
+    record::{Holds, Kept, NewRun},
     recover, run,
 };
 use trueup_plan::{
@@ -122,7 +122,7 @@ async fn go(store: &Sqlite, world: &World, image: u8) -> Result<Completed, Faile
     let terms = Terms {
         applied: Some(applied),
         kept: Kept::default(),
-        hold: None,
+        holds: Holds::Release,
         rollback: RollbackWhen::OnFailure,
         timeout: Duration::from_mins(1),
         limits: Limits { patience: Duration::ZERO, ..Limits::default() },

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use trueup_engine::{
     Adoption, EnvKey, Fault, Holder, Outcome, RunId, Store, StoreError, Trigger,
     record::{
-        Audit, Commit, Durations, Ended, Entry, Health, Hold, HoldKind, Kept, NewRun, Observation, Suspended,
-        SyncStatus,
+        Audit, Commit, Durations, Ended, Entry, Health, Hold, HoldKind, Holds, Kept, NewRun, Observation,
+        Suspended, SyncStatus,
     },
     store::{KEPT_REVISIONS, RunFilter},
 };
@@ -86,7 +86,7 @@ fn commit(of: &str, file: &[u8]) -> Commit {
         kept: Kept { inputs, plain },
         jobs_done: vec![format!("job-{of}")],
         inherited: Vec::new(),
-        hold: None,
+        holds: Holds::Release,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     Adoption, EnvKey, HeldBy, Holder, Identity, Outcome, RunId, Store, StoreError,
     crash::{CrashPoint, Side},
     record::{
-        Audit, Commit, Ended, Entry, Hold, HoldKind, Kept, KeptRevision, Logged, NewRun, Observation,
+        Audit, Commit, Ended, Entry, Hold, HoldKind, Holds, Kept, KeptRevision, Logged, NewRun, Observation,
         RunRecord, Suspended, Unfinished,
     },
     store::{KEPT_REVISIONS, RunFilter},
@@ -133,9 +133,10 @@ impl Inner {
         run.run.outcome = Some(Outcome::Applied);
         let env = run.run.env.clone();
         self.jobs_done.entry(env.clone()).or_default().extend(commit.jobs_done.iter().cloned());
-        self.release_automatic(&env);
-        if let Some(hold) = &commit.hold {
-            self.hold(&env, hold.clone());
+        match &commit.holds {
+            Holds::Release => self.release_automatic(&env),
+            Holds::Begin(hold) => self.hold(&env, hold.clone()),
+            Holds::Leave => {}
         }
         let Some(applied) = &commit.applied else {
             self.applied.remove(&env);

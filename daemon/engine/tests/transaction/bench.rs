@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use trueup_engine::{
     Completed, EnvKey, Failed, Holder, Limits, Progress, Recovered, RunContext, RunId, Store, Terms, Trigger,
     fake::{Memory, Power, Thing, World},
-    record::{Kept, NewRun, RunRecord, Unfinished},
+    record::{Holds, Kept, NewRun, RunRecord, Unfinished},
     recover, run,
     store::RunFilter,
 };
@@ -144,7 +144,7 @@ pub(crate) fn terms(plan: &Plan) -> Terms {
             drift_since: BTreeMap::new(),
         }),
         kept: Kept::default(),
-        hold: None,
+        holds: Holds::Release,
         rollback: RollbackWhen::OnFailure,
         timeout: Duration::from_mins(10),
         limits: Limits::default(),
