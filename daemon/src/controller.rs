@@ -9,6 +9,7 @@
 //! failure ─ later ─┘
 //! ```
 
+mod busy;
 mod checkout;
 mod cron;
 mod follow;
@@ -26,6 +27,7 @@ use crate::{
     telemetry,
     world::World,
 };
+use busy::Busy;
 use checkout::Checkouts;
 use cron::Crons;
 use timer::Timers;
@@ -39,6 +41,7 @@ pub(crate) struct Daemon {
     queue: Queue<EnvKey, Trigger>,
     timers: Timers,
     crons: Crons,
+    busy: Busy,
     checkouts: Checkouts,
     cancel: CancellationToken,
 }
@@ -55,6 +58,7 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
         queue,
         timers: Timers::default(),
         crons: Crons::default(),
+        busy: Busy::default(),
         checkouts: Checkouts::default(),
         cancel: CancellationToken::new(),
     });

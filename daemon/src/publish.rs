@@ -23,13 +23,6 @@ pub(crate) struct Concluded {
     pub(crate) condition: Condition,
 }
 
-impl Concluded {
-    /// Returns whether what is declared is what runs now.
-    pub(crate) fn is_reached(&self) -> bool {
-        self.conclusion.is_reached()
-    }
-}
-
 /// Reconciles, and looks at what runs afterwards.
 pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
@@ -53,7 +46,7 @@ pub(crate) async fn conclusion<S: Store>(
     trouble: Option<&Failure>,
 ) {
     let written = match (result, trouble) {
-        (Ok(concluded), Some(trouble)) if concluded.is_reached() => {
+        (Ok(concluded), Some(trouble)) if concluded.conclusion.is_reached() => {
             failed(store, key, trouble, Some(trouble)).await
         }
         (Ok(concluded), _) => reached(store, key, concluded, trouble).await,

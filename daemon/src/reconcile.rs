@@ -3,7 +3,8 @@
 //! ```text
 //! propose    commit ─ resolved ─ secrets opened ─ live ─ desired ─ plan        (holds no writer)
 //! reconcile  recover ─ propose ─ waits | in sync | run ─ applied
-//!                                                   └─ failed ─ rolled back, held
+//!                         ↑                         ├─ failed ─ rolled back, held
+//!                         └────── inherited ────────┴─ superseded by a newer commit
 //! ```
 //!
 //! The preview is [`propose`]; the run is [`propose`] and [`run()`]. Nothing else computes what would change,
@@ -20,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trueup_engine::{
     EnvKey, Execute, Fault, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms,
-    Trigger, Wanted, hold,
-    record::{Hold, HoldKind, NewRun},
+    Trail, Trigger, Wanted, hold,
+    record::{Hold, HoldKind, Holds, NewRun, Unfinished},
     recover, run,
 };
 use trueup_plan::{Applied, Desired, Input, Ownership, Plan, Wait};
@@ -98,7 +99,10 @@ pub(crate) struct Bench<'a, S, T> {
     pub(crate) target: &'a T,
     pub(crate) keys: &'a Identities,
     pub(crate) progress: Arc<dyn Progress>,
+    /// Says that the process stops: a run then goes back.
     pub(crate) cancel: CancellationToken,
+    /// Says that the author wants something else by now: a run then leaves what it did to the next one.
+    pub(crate) newer: CancellationToken,
 }
 
 /// Everything up to the plan. It holds no writer, so a preview cannot change anything.
@@ -142,46 +146,60 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
     trigger: Trigger,
 ) -> Result<(Conclusion, Proposal), Failure> {
     let identity = bench.store.establish(request.key).await?;
-    settle(bench, &identity).await?;
+    let inherited = superseded(bench.store, request.key).await?;
+    if inherited.is_empty() {
+        settle(bench, &identity).await?;
+    }
     let proposal = propose(bench.store, bench.keys, bench.target, request).await?;
     if let Some(wait) = waits(bench.store, request, &proposal).await? {
+        if !inherited.is_empty() {
+            // Nobody takes over what the superseded run did, so it goes back.
+            settle(bench, &identity).await?;
+            return Box::pin(reconcile(bench, request, lease, trigger)).await;
+        }
         let is_held = matches!(wait, Wait::Held { .. } | Wait::Blocked { .. });
         // A person who was shown one plan has agreed to no other.
         if is_held && !request.approval.run {
-            keep_alive(bench, request, lease, &proposal.plan).await?;
+            keep_alive(bench, request.key, lease).await?;
         }
         return Ok((Conclusion::Waits(wait), proposal));
     }
-    if proposal.plan.is_empty() && request.approval.hold.is_none() {
+    if proposal.plan.is_empty() && request.approval.hold.is_none() && inherited.is_empty() {
         return Ok((Conclusion::InSync, proposal));
     }
-    apply(bench, request, lease, trigger, proposal).await
+    let holds = request.approval.hold.clone().map_or(Holds::Release, Holds::Begin);
+    apply(bench, request, lease, proposal, Beginning { trigger, inherited, holds }).await
 }
 
-/// Repairs what was applied last while its successor is held: a hold keeps a commit out, it does not let
-/// go of what runs.
-async fn keep_alive<S: Store, T: Observe + Execute>(
+/// Returns the runs whose work waits to be taken over; none when anything else was left unfinished.
+async fn superseded<S: Store>(store: &S, key: &EnvKey) -> Result<Vec<Unfinished>, Failure> {
+    let unfinished = store.unfinished(key).await?;
+    let is_handed_over = |run: &Unfinished| !run.committed && Trail::of(&run.journal).superseded;
+    Ok(if unfinished.iter().all(is_handed_over) { unfinished } else { Vec::new() })
+}
+
+/// Repairs what was applied last while its successor is held or cannot be read: that keeps a commit out, it does
+/// not let go of what runs.
+pub(crate) async fn keep_alive<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
-    request: &Request<'_>,
+    key: &EnvKey,
     lease: &S::Lease,
-    kept_out: &Plan,
 ) -> Result<(), Failure> {
-    let holds = bench.store.holds(request.key).await?;
-    let Some(hold) = hold::waiting(&holds, &kept_out.desired_digest) else { return Ok(()) };
-    let Some(snapshot) = material::last_applied(bench.store, request.key).await? else { return Ok(()) };
+    let Some(snapshot) = material::last_applied(bench.store, key).await? else { return Ok(()) };
     let catalogue = load(&snapshot, &trueup_schema::Limits::default())?;
-    // A commit that carries a hold releases none.
-    let approval = Approval { hold: Some(hold.clone()), ..Approval::default() };
-    let request = Request { key: request.key, snapshot: &snapshot, catalogue: &catalogue, approval };
+    let request = Request { key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
     let proposal = propose(bench.store, bench.keys, bench.target, &request).await?;
-    let is_manual = proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual;
-    let failed_before = hold::waiting(&holds, &proposal.plan.desired_digest)
-        .is_some_and(|hold| matches!(hold.kind, HoldKind::Automatic { .. }));
     let plan = &proposal.plan;
-    if plan.is_empty() || !plan.refusals.is_empty() || is_manual || failed_before {
+    let holds = bench.store.holds(key).await?;
+    let failed_before = hold::waiting(&holds, &plan.desired_digest)
+        .is_some_and(|hold| matches!(hold.kind, HoldKind::Automatic { .. }));
+    let is_manual = proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual;
+    let is_suspended = bench.store.suspended(key).await?.is_some();
+    if plan.is_empty() || !plan.refusals.is_empty() || is_manual || is_suspended || failed_before {
         return Ok(());
     }
-    let (conclusion, _) = apply(bench, &request, lease, Trigger::Drift, proposal).await?;
+    let repair = Beginning { trigger: Trigger::Drift, inherited: Vec::new(), holds: Holds::Leave };
+    let (conclusion, _) = apply(bench, &request, lease, proposal, repair).await?;
     match conclusion {
         Conclusion::Ran { outcome: Outcome::RollbackFailed { fault, .. }, .. } => Err(fault.error.into()),
         _ => Ok(()),
@@ -247,13 +265,22 @@ fn stale(plan: &Plan, wanted: &str) -> Failure {
     .hint(format!("something moved since it was made; look again with `trueup plan {}`", plan.environment))
 }
 
+/// What a run begins with, beside its plan.
+struct Beginning {
+    trigger: Trigger,
+    /// Superseded runs whose work it takes over, newest first.
+    inherited: Vec<Unfinished>,
+    /// What becomes of the holds when it is committed.
+    holds: Holds,
+}
+
 /// Runs the plan of a proposal as one transaction.
 async fn apply<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
     request: &Request<'_>,
     lease: &S::Lease,
-    trigger: Trigger,
     proposal: Proposal,
+    Beginning { trigger, inherited, holds }: Beginning,
 ) -> Result<(Conclusion, Proposal), Failure> {
     let started = Instant::now();
     let sync = &proposal.wanted.resolved.spec.sync;
@@ -266,13 +293,13 @@ async fn apply<S: Store, T: Observe + Execute>(
     let terms = Terms {
         applied: Some(applied),
         kept: material::kept(request.snapshot, &proposal)?,
-        hold: request.approval.hold.clone(),
+        holds,
         rollback: sync.rollback,
         timeout: sync.timeout.0,
         limits: Limits::default(),
         undo_materials: Arc::new(material::of_last_applied(bench.store, bench.keys, request.key).await),
-        supersede: CancellationToken::new(),
-        inherited: Vec::new(),
+        supersede: bench.newer.clone(),
+        inherited,
     };
     let begun = NewRun { env: request.key.clone(), trigger, plan: proposal.plan.clone() };
     let id = bench.store.begin(lease, &begun).await?;

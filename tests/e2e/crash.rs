@@ -214,7 +214,7 @@ pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
 }
 
 /// Five running containers under their own names, one network, and a history in which every run has an end.
-fn nothing_is_left(lab: &Lab) -> Result<(), Failed> {
+pub(crate) fn nothing_is_left(lab: &Lab) -> Result<(), Failed> {
     let containers = lab.containers()?;
     let expected: Vec<_> = (1..=5).map(|n| format!("/{}-web{n}", lab.env)).collect();
     let found: Vec<_> = containers.keys().cloned().collect();

@@ -168,12 +168,16 @@ impl Lab {
 
     /// Replaces a text in the environment's manifest.
     pub(crate) fn replace_in_environment(&self, from: &str, to: &str) -> Result<(), Failed> {
-        let path = format!("environments/{}/environment.yaml", self.env);
-        let text = fs::read_to_string(self.path("repo").join(&path))?;
+        self.replace_in(&format!("environments/{}/environment.yaml", self.env), from, to)
+    }
+
+    /// Replaces a text, which must be there, in a file of the repository.
+    pub(crate) fn replace_in(&self, path: &str, from: &str, to: &str) -> Result<(), Failed> {
+        let text = fs::read_to_string(self.path("repo").join(path))?;
         if !text.contains(from) {
             return Err(format!("`{from}` is not in {path}").into());
         }
-        self.write(&path, &text.replacen(from, to, 1))
+        self.write(path, &text.replacen(from, to, 1))
     }
 
     /// The label of things that stand in the environment's way; they are removed with the lab.
@@ -324,7 +328,9 @@ impl Lab {
         let old = before["containers"].to_string();
         self.wait_until("a new container", || {
             let is_new = |c: &Value| !old.contains(c["Id"].as_str().unwrap_or_default());
-            Ok(self.containers()?.values().any(|c| is_new(c) && c["State"]["Running"] == true))
+            // One that is removed between the list and the look makes the look fail.
+            let containers = self.containers().unwrap_or_default();
+            Ok(containers.values().any(|c| is_new(c) && c["State"]["Running"] == true))
         })
     }
 

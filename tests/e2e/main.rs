@@ -16,6 +16,7 @@ mod relay;
 mod rig;
 mod secrecy;
 mod sources;
+mod supersede;
 mod transaction;
 
 use libtest_mimic::{Arguments, Trial};
@@ -27,6 +28,7 @@ fn main() {
     for engine in rig.engines() {
         trials.extend(transaction::trials(&engine));
         trials.extend(crash::trials(&engine));
+        trials.extend(supersede::trials(&engine));
         trials.extend(inverse::trials(&engine));
         trials.extend(secrecy::trials(&engine));
     }

@@ -41,11 +41,13 @@ fn five(lab: &Lab) -> Result<(), Failed> {
 type Test = fn(&Engine) -> Result<(), Failed>;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 7] = [
         ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
         ("only_the_edited_component_changes", only_the_edited_component_changes),
         ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
         ("what_runs_is_kept_alive_while_a_commit_is_held", what_runs_is_kept_alive_while_a_commit_is_held),
+        ("a_commit_that_cannot_be_read_lets_go_of_nothing", a_commit_that_cannot_be_read),
+        ("schedules_go_on_while_a_commit_is_held", schedules_go_on_while_a_commit_is_held),
         ("a_cli_apply_beside_the_daemon_waits_or_says_who", a_cli_apply_beside_the_daemon_waits_or_says_who),
     ];
     tests
@@ -234,6 +236,48 @@ fn what_runs_is_kept_alive_while_a_commit_is_held(engine: &Engine) -> Result<(),
         held(status) && status["health"] == "Healthy" && lab.picture().is_ok_and(|now| now == before)
     })?;
     Ok(())
+}
+
+fn a_commit_that_cannot_be_read(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    five(&lab)?;
+    lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 1s}\n")?;
+    let good = lab.commit("five servers")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first apply", in_sync_at(&good))?;
+    let before = lab.picture()?;
+    lab.component("web2", "  image: [not, an, image]\n")?;
+    lab.commit("no manifest")?;
+    lab.wait_for("the report", |status| {
+        status["why"].as_str().is_some_and(|why| why.contains("web2.yaml:"))
+    })?;
+    lab.docker(&["kill", &format!("{}-web3", lab.env)])?;
+    lab.wait_until("the repair", || Ok(lab.picture()? == before))
+}
+
+fn schedules_go_on_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    five(&lab)?;
+    lab.component(
+        "backup",
+        &format!(
+            "  image: {IMAGE}\n  zone: data\n  workload: cron\n  schedule: \"* * * * *\"\n  command: [\"true\"]\n"
+        ),
+    )?;
+    lab.add_component("backup")?;
+    lab.commit("five servers and a schedule")?;
+    lab.succeed(&["apply", &lab.env, "--yes"])?;
+    never_healthy(&lab)?;
+    lab.commit("never healthy")?;
+    // It has never seen the good commit, and the one that it sees is held.
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the hold", |status| ["Held", "Blocked"].iter().any(|state| status["sync"] == *state))?;
+    let name = format!("/{}-backup", lab.env);
+    lab.wait_until("the minute's run", || {
+        Ok(lab.containers()?.get(&name).is_some_and(|backup| {
+            backup["State"]["StartedAt"].as_str().is_some_and(|at| !at.starts_with("0001"))
+        }))
+    })
 }
 
 fn a_cli_apply_beside_the_daemon_waits_or_says_who(engine: &Engine) -> Result<(), Failed> {

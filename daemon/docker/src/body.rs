@@ -14,7 +14,8 @@ use crate::{
     Docker,
     image::secret_text,
     names::{
-        COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, SCHEDULE, network_name, owner_labels, replica_number,
+        COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, SCHEDULE, network_name, owner_labels,
+        replica_number,
     },
     spec::{ContainerSpec, EndpointSpec, EnvValue, PortSpec, to_spec, whole_seconds},
 };

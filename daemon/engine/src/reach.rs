@@ -65,10 +65,22 @@ impl<'a, T: Execute> Reach<'a, T> {
     /// Takes back what the journal says was begun, in the order opposite to the plan's. Returns what
     /// could not be taken back.
     pub(crate) async fn undo<S: Store>(&self, journal: &Journal<'_, S>, plan: &Plan) -> Vec<Fault> {
+        self.undo_those(journal, plan, |_| true).await
+    }
+
+    /// Takes back those of the begun steps that are chosen.
+    pub(crate) async fn undo_those<S: Store>(
+        &self,
+        journal: &Journal<'_, S>,
+        plan: &Plan,
+        chosen: impl Fn(&Step) -> bool,
+    ) -> Vec<Fault> {
         let halt = CancellationToken::new();
         let graph = Graph::of(&plan.steps).reversed();
-        let walked =
-            graph.walk(Walk { halt: &halt, stop_at_first: false }, |step| self.undo_step(journal, step));
+        let chosen = &chosen;
+        let walked = graph.walk(Walk { halt: &halt, stop_at_first: false }, |step| async move {
+            if chosen(step) { self.undo_step(journal, step).await } else { Ok(()) }
+        });
         walked.await.faults
     }
 

@@ -8,12 +8,12 @@
 //!
 //! The commit record is the only line between the way back and the way forward.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Applied, Plan, Step};
+use trueup_plan::{Act, Applied, Plan, ResourceId, Step};
 use trueup_schema::{Materials, manifest::RollbackWhen};
 
 use crate::{
@@ -169,8 +169,15 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
     /// Returns the health waits of inherited runs whose resources this plan leaves alone.
     fn inherited_waits(&self) -> Vec<&Step> {
         let ours = |step: &Step| self.plan.steps.iter().any(|own| own.resource == step.resource);
-        let inherited = self.terms.inherited.iter().flat_map(|run| &run.plan.steps);
-        inherited.filter(|step| matches!(step.act, Act::Verify { .. }) && !ours(step)).collect()
+        let waits = self.terms.inherited.iter().flat_map(|run| {
+            let taken_back = Trail::of(&run.journal).undone;
+            let is_there = move |step: &&Step| {
+                let mut of_it = run.plan.steps.iter().filter(|other| other.resource == step.resource);
+                !of_it.any(|other| taken_back.contains(&other.key))
+            };
+            run.plan.steps.iter().filter(is_there)
+        });
+        waits.filter(|step| matches!(step.act, Act::Verify { .. }) && !ours(step)).collect()
     }
 
     async fn commit(mut self) -> Result<Completed, Failed> {
@@ -226,8 +233,15 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
         }
     }
 
-    /// Leaves what was done to the run that inherits it.
+    /// Leaves what was done to the run that inherits it, but for replacements whose predecessor still runs: the
+    /// next plan is made for one of a kind.
     async fn hand_over(mut self) -> Result<Completed, Failed> {
+        let doubled = doubled(self.plan, &self.journal.trail());
+        let is_doubled = |step: &Step| doubled.contains(&step.resource);
+        let left = self.reach.undo_those(self.journal, self.plan, is_doubled).await;
+        if let Some(fault) = left.into_iter().next() {
+            return Err(self.back(fault).await);
+        }
         match self.journal.write(Entry::Supersede).await {
             Ok(()) => Err(Failed {
                 outcome: Outcome::Superseded,
@@ -294,6 +308,15 @@ impl<S: Store, T: Execute> Run<'_, S, T> {
         };
         self.store.end(self.cx.run, &Ended { outcome, durations: self.durations, jobs_run, hold }).await
     }
+}
+
+/// Returns the resources whose replacement was made while what it replaces was not stopped yet.
+fn doubled(plan: &Plan, trail: &Trail) -> BTreeSet<ResourceId> {
+    let is_begun = |step: &&Step| matches!(step.act, Act::Create { .. }) && trail.begun.contains(&step.key);
+    let waits = |step: &Step| matches!(step.act, Act::Stop { .. }) && !trail.done.contains_key(&step.key);
+    let created = plan.steps.iter().filter(is_begun).map(|step| &step.resource);
+    let doubled = created.filter(|id| plan.steps.iter().any(|step| step.resource == **id && waits(step)));
+    doubled.cloned().collect()
 }
 
 /// Returns the failure that came first; the others were only cut short by it.

@@ -165,6 +165,7 @@ impl Errand<'_> {
             keys: &self.world.keys,
             progress: progress::here(screen.progress_style()),
             cancel: CancellationToken::new(),
+            newer: CancellationToken::new(),
         };
         if !self.yes {
             // Nobody else waits while a person thinks: that the plan is still the same is seen by its digest.

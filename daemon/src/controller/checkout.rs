@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::Notify;
 use trueup_schema::{Cache, Catalogue, Limits, Report, Snapshot, SourceName, load_with};
 
 use crate::failure::Failure;
@@ -20,6 +22,8 @@ pub(crate) struct Checkout {
 #[derive(Default)]
 pub(crate) struct Checkouts {
     newest: Mutex<BTreeMap<SourceName, Arc<Checkout>>>,
+    /// Told when a commit was published.
+    news: Notify,
     /// Why what is newest may be out of date.
     troubles: Mutex<BTreeMap<SourceName, Arc<Failure>>>,
 }
@@ -36,7 +40,21 @@ impl Checkouts {
         let checkout = Arc::new(Checkout { snapshot, catalogue });
         lock(&self.newest).insert(source.clone(), Arc::clone(&checkout));
         lock(&self.troubles).remove(source);
+        self.news.notify_waiters();
         checkout
+    }
+
+    /// Waits until a source has another commit than `known`, and returns it.
+    pub(crate) async fn newer(&self, source: &SourceName, known: &Checkout) -> Arc<Checkout> {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // What is published from here on is heard.
+            news.as_mut().enable();
+            match self.newest(source) {
+                Some(newest) if newest.snapshot.revision != known.snapshot.revision => return newest,
+                _ => news.await,
+            }
+        }
     }
 
     /// Notes why no newer commit can be read; the next one that is published ends it.

@@ -1,11 +1,11 @@
-//! Runs what runs by schedule: one task a `cron` component, from its environment's last reconciliation on.
+//! Runs what runs by schedule, as it was applied last: one task a `cron` resource.
 //!
-//! Times are UTC. A run that is due while the one before still goes on, or while nobody could start it, is
-//! left out: nothing runs twice.
+//! Times are UTC. A run waits while somebody else works on its environment. One that is due while the one before
+//! still goes on is left out: nothing runs twice.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,10 +13,11 @@ use chrono::Utc;
 use croner::Cron;
 use tokio::task::AbortHandle;
 use trueup_docker::Docker;
-use trueup_engine::{EnvKey, RunContext};
-use trueup_plan::{Kind, ResourceId};
+use trueup_engine::{EnvKey, Holder, Identity, RunId, Store};
+use trueup_plan::{Desired, Kind, ResourceId};
 
-use crate::reconcile::Proposal;
+use super::{Daemon, turn::target_of};
+use crate::{failure::Failure, material};
 
 /// The schedules of all environments.
 #[derive(Default)]
@@ -24,30 +25,12 @@ pub(crate) struct Crons(Mutex<BTreeMap<EnvKey, Running>>);
 
 /// The tasks of one environment, and what they were made of.
 struct Running {
-    desired: String,
+    uid: String,
+    schedules: BTreeMap<ResourceId, String>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Crons {
-    /// Follows the schedules of what was reconciled, in place of those before. What is as it was goes on.
-    pub(crate) fn follow(&self, key: &EnvKey, target: &Docker, proposal: &Proposal, context: &RunContext) {
-        let mut all = self.all();
-        let desired = &proposal.plan.desired_digest;
-        if all.get(key).is_some_and(|running| running.desired == *desired) {
-            return;
-        }
-        if let Some(before) = all.remove(key) {
-            before.tasks.iter().for_each(AbortHandle::abort);
-        }
-        let tasks = schedules(proposal)
-            .map(|(resource, cron)| {
-                let task = by_schedule(target.clone(), context.clone(), resource, cron);
-                tokio::spawn(task).abort_handle()
-            })
-            .collect();
-        all.insert(key.clone(), Running { desired: desired.clone(), tasks });
-    }
-
     /// Ends the schedules of an environment. A run that goes on comes to its end by itself.
     pub(crate) fn end(&self, key: &EnvKey) {
         if let Some(running) = self.all().remove(key) {
@@ -61,28 +44,89 @@ impl Crons {
     }
 }
 
-/// The `cron` resources with their schedules, which were checked with the manifest.
-fn schedules(proposal: &Proposal) -> impl Iterator<Item = (ResourceId, Cron)> {
-    let components = &proposal.wanted.resolved.components;
-    let crons = proposal.desired.resources.keys().filter(|id| id.kind == Kind::Cron);
-    crons.filter_map(|id| {
-        let schedule = components.get(id.component.as_ref()?)?.spec.schedule.as_ref()?;
-        Some((id.clone(), schedule.parse().ok()?))
-    })
+/// Follows the schedules of what is applied now, in place of those before. What is as it was goes on.
+pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Failure> {
+    let store = &daemon.world.store;
+    let applied = store.applied(key).await?;
+    let schedules = applied.as_ref().map(|applied| schedules(&applied.desired)).unwrap_or_default();
+    let uid = store.identity(key).await?.map(|identity| identity.uid).unwrap_or_default();
+    let mut all = daemon.crons.all();
+    if all.get(key).is_some_and(|running| running.uid == uid && running.schedules == schedules) {
+        return Ok(());
+    }
+    if let Some(before) = all.remove(key) {
+        before.tasks.iter().for_each(AbortHandle::abort);
+    }
+    let Some(applied) = applied.filter(|_| !schedules.is_empty()) else { return Ok(()) };
+    let target = target_of(daemon, key, &applied.desired.target)?;
+    let tasks = schedules.iter().filter_map(|(resource, schedule)| {
+        // It was checked with the manifest.
+        let cron = schedule.parse().ok()?;
+        let task = by_schedule(Arc::clone(daemon), key.clone(), target.clone(), resource.clone(), cron);
+        Some(tokio::spawn(task).abort_handle())
+    });
+    let tasks = tasks.collect();
+    all.insert(key.clone(), Running { uid, schedules, tasks });
+    Ok(())
 }
 
-async fn by_schedule(target: Docker, context: RunContext, resource: ResourceId, cron: Cron) {
+/// Returns what runs by schedule, and when.
+fn schedules(desired: &Desired) -> BTreeMap<ResourceId, String> {
+    let crons = desired.resources.iter().filter(|(id, _)| id.kind == Kind::Cron);
+    let schedule = |(id, declared): (&ResourceId, &trueup_plan::Declared)| {
+        Some((id.clone(), declared.spec.get("schedule")?.as_str()?.to_owned()))
+    };
+    crons.filter_map(schedule).collect()
+}
+
+async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: Docker, resource: ResourceId, cron: Cron) {
     while let Some(pause) = until_next(&cron) {
         tokio::time::sleep(pause).await;
-        let environment = context.identity.key();
-        match target.run_cron(&context, &resource).await {
-            Ok(true) => tracing::info!(%environment, %resource, "ran by its schedule"),
-            Ok(false) => tracing::warn!(%environment, %resource, "still runs, so this run is left out"),
-            Err(error) => {
-                tracing::error!(%environment, %resource, log = ?error.log, "failed by its schedule: {error}");
+        match run(&daemon, &key, &target, &resource).await {
+            Ok(Ran::ToItsEnd) => tracing::info!(environment = %key, %resource, "ran by its schedule"),
+            Ok(Ran::NotAgain) => {
+                tracing::warn!(environment = %key, %resource, "still runs, so this run is left out");
+            }
+            Ok(Ran::Gone) => return,
+            Err(failure) => {
+                tracing::error!(environment = %key, %resource, "failed by its schedule: {failure}");
             }
         }
     }
+}
+
+/// What came of one time of a schedule.
+enum Ran {
+    ToItsEnd,
+    /// The run before still goes on.
+    NotAgain,
+    /// The environment is not there any more.
+    Gone,
+}
+
+async fn run(daemon: &Daemon, key: &EnvKey, target: &Docker, resource: &ResourceId) -> Result<Ran, Failure> {
+    let store = &daemon.world.store;
+    // Only the start: a run of the environment waits for nothing that it does not replace.
+    let lease = store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
+    let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
+    let materials = Arc::new(material::of_last_applied(store, &daemon.world.keys, key).await);
+    let context = daemon.bench(target).context(identity, RunId(0), materials);
+    let started = target.start_cron(&context, resource).await?;
+    drop(lease);
+    match started {
+        Some(started) => {
+            Ok(target.end_of_cron(&context, resource, &started).await.map(|()| Ran::ToItsEnd)?)
+        }
+        None => Ok(Ran::NotAgain),
+    }
+}
+
+async fn is_applied(daemon: &Daemon, key: &EnvKey) -> Result<Option<Identity>, Failure> {
+    let store = &daemon.world.store;
+    Ok(match store.applied(key).await? {
+        Some(_) => store.identity(key).await?,
+        None => None,
+    })
 }
 
 /// How long it is to the next time, which is never now: a run that ended quickly is not done again.

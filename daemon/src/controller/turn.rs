@@ -1,19 +1,20 @@
 //! One turn of an environment: take its lease, reconcile it, publish how it stands, say when to look again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trueup_docker::Docker;
-use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, RunId, Store, StoreError, Trigger, Turn, Turns};
+use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns};
 use trueup_schema::TargetName;
 use trueup_store::{Lease, Sqlite};
 
-use super::Daemon;
+use super::{Daemon, busy::when_free, checkout::Checkout, cron};
 use crate::{
     failure::{Failure, Kind},
-    progress,
+    material, progress,
     publish::{self, Concluded},
-    reconcile::{Approval, Bench, Conclusion, Request, settle},
+    reconcile::{Approval, Bench, Conclusion, Request, keep_alive, settle},
 };
 
 /// When an environment is looked at again that cannot say so itself.
@@ -32,40 +33,56 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
 }
 
 /// Reconciles one environment, and says when to look again.
-async fn turn(daemon: &Daemon, key: &EnvKey, trigger: Trigger) -> Next {
-    let store = &daemon.world.store;
-    let result = match store.lease_wait(key, &Holder::here("the daemon"), &daemon.cancel).await {
+async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
+    let result = match daemon.world.store.lease(key, &Holder::here("the daemon")).await {
         Ok(lease) => {
-            let settled = settle_unfinished(daemon, key).await;
-            if settled.is_ok() && daemon.is_orphaned(key) {
+            if daemon.is_orphaned(key) && settle_unfinished(daemon, key).await.is_ok() {
                 daemon.orphan(key).await;
                 return Next::Rest;
             }
-            let result = match settled {
-                Ok(()) => reconcile_newest(daemon, key, &lease, trigger).await,
-                Err(failure) => Err(failure),
-            };
+            let result = reconcile_newest(daemon, key, &lease, trigger).await;
+            if let Err(failure) = after(daemon, key, &lease, &result).await {
+                tracing::warn!("{failure}");
+            }
             // Under the lease: a later run of somebody else must not be overwritten.
             tell(daemon, key, &result).await;
             result
         }
-        Err(StoreError::Cancelled { .. }) => return Next::Rest,
+        Err(StoreError::Lease(_)) => {
+            when_free(daemon, key, trigger);
+            return Next::Rest;
+        }
         Err(error) => {
             let result = Err(error.into());
             tell(daemon, key, &result).await;
             result
         }
     };
-    if daemon.is_orphaned(key) {
+    let next = next(&result);
+    if next == Next::Rest && daemon.is_orphaned(key) {
         // It vanished during the turn.
         daemon.orphan(key).await;
-        return Next::Rest;
-    }
-    let next = next(&result);
-    if next == Next::Rest {
+    } else if next == Next::Rest {
         daemon.timers.set(&daemon.queue, key, interval(&result));
     }
     next
+}
+
+/// Does what every turn does for what was applied last, whatever came of the newest commit.
+async fn after(
+    daemon: &Arc<Daemon>,
+    key: &EnvKey,
+    lease: &Lease,
+    result: &Result<Concluded, Failure>,
+) -> Result<(), Failure> {
+    // A commit that cannot be read lets go of nothing.
+    if result.as_ref().is_err_and(|failure| failure.is_report)
+        && let Some(applied) = daemon.world.store.applied(key).await?
+    {
+        let target = target_of(daemon, key, &applied.desired.target)?;
+        keep_alive(&daemon.bench(&target), key, lease).await?;
+    }
+    cron::follow(daemon, key).await
 }
 
 /// Logs and publishes how a turn ended.
@@ -83,22 +100,61 @@ async fn reconcile_newest(
     lease: &Lease,
     trigger: Trigger,
 ) -> Result<Concluded, Failure> {
+    let (checkout, target) = match newest(daemon, key) {
+        Ok(newest) => newest,
+        Err(failure) => {
+            settle_unfinished(daemon, key).await?;
+            return Err(failure);
+        }
+    };
+    let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
+    let bench = daemon.bench(&target);
+    let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
+    tokio::select! {
+        concluded = publish::reconcile_and_look(&bench, &request, lease, trigger) => concluded,
+        never = supersede(daemon, key, &checkout, &bench.newer) => match never {},
+    }
+}
+
+/// Returns the newest commit of an environment, and where it runs.
+fn newest(daemon: &Daemon, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
     let checkout = daemon
         .checkouts
         .newest(&key.source)
         .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-    let target_name = catalogue.resolve(&key.environment)?.spec.target.docker;
-    let target = daemon.world.target(&target_name, &key.source)?;
-    let bench = daemon.bench(&target);
-    let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
-    let concluded = publish::reconcile_and_look(&bench, &request, lease, trigger).await?;
-    if concluded.is_reached() {
-        let proposal = &concluded.proposal;
-        let context = bench.context(proposal.identity.clone(), RunId(0), Arc::clone(&proposal.materials));
-        daemon.crons.follow(key, &target, proposal, &context);
+    let target = catalogue.resolve(&key.environment)?.spec.target.docker;
+    let target = daemon.world.target(&target, &key.source)?;
+    Ok((checkout, target))
+}
+
+/// Cancels `newer` once a newer commit wants something else of the environment. A commit that cannot be read,
+/// or that says nothing new of it, ends no run.
+async fn supersede(
+    daemon: &Daemon,
+    key: &EnvKey,
+    running: &Arc<Checkout>,
+    newer: &CancellationToken,
+) -> Infallible {
+    let mut known = Arc::clone(running);
+    loop {
+        known = daemon.checkouts.newer(&key.source, &known).await;
+        if let (Ok(now), Ok(then)) = (intent(daemon, key, &known), intent(daemon, key, running))
+            && now != then
+        {
+            tracing::info!(revision = %known.snapshot.revision, "a newer commit takes over");
+            newer.cancel();
+        }
     }
-    Ok(concluded)
+}
+
+fn intent(daemon: &Daemon, key: &EnvKey, checkout: &Checkout) -> Result<String, Failure> {
+    let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
+    let resolved = catalogue.resolve(&key.environment)?;
+    let digest_key = daemon.world.store.digest_key();
+    let wanted =
+        material::open(digest_key, &daemon.world.keys, &checkout.snapshot, resolved, BTreeSet::new())?;
+    material::intent(digest_key, &wanted)
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.
@@ -106,10 +162,14 @@ async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure>
     let store = &daemon.world.store;
     let Some(identity) = store.identity(key).await? else { return Ok(()) };
     let Some(run) = store.unfinished(key).await?.into_iter().next() else { return Ok(()) };
-    let name = run.plan.target.rsplit('/').next().unwrap_or_default();
+    settle(&daemon.bench(&target_of(daemon, key, &run.plan.target)?), &identity).await
+}
+
+/// Returns the target that a plan names: `docker/local`.
+pub(crate) fn target_of(daemon: &Daemon, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
+    let name = target.rsplit('/').next().unwrap_or_default();
     let name: TargetName = name.parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
-    let target = daemon.world.target(&name, &key.source)?;
-    settle(&daemon.bench(&target), &identity).await
+    daemon.world.target(&name, &key.source)
 }
 
 impl Daemon {
@@ -128,13 +188,14 @@ impl Daemon {
         publish::orphaned(&self.world.store, key).await;
     }
 
-    fn bench<'a>(&'a self, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
+    pub(crate) fn bench<'a>(&'a self, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
         Bench {
             store: &self.world.store,
             target,
             keys: &self.world.keys,
             progress: progress::log(),
             cancel: self.cancel.clone(),
+            newer: CancellationToken::new(),
         }
     }
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use trueup_engine::{Failed, Outcome, RunId, Store, Terms, store::RunFilter};
+use trueup_engine::{
+    Failed, Outcome, RunId, Store, Terms,
+    record::{Entry, Logged},
+    store::RunFilter,
+};
 use trueup_plan::Kind;
 
 use crate::{
@@ -23,7 +27,11 @@ fn three(image: u8, extra: &serde_json::Value) -> Sketch {
 }
 
 async fn superseded(bench: &Bench) {
-    let plan = bench.plan(&three(2, &json!({ "hang": true }))).await;
+    superseded_at(bench, &three(2, &json!({ "hang": true }))).await;
+}
+
+async fn superseded_at(bench: &Bench, hangs: &Sketch) {
+    let plan = bench.plan(hangs).await;
     let terms = terms(&plan);
     let cancel = CancellationToken::new();
     let newer = async {
@@ -87,6 +95,31 @@ fn health_that_the_superseded_run_waited_for_is_waited_for_by_the_next() {
         assert_as_it_was(&things, &bench.world.things(), &first);
         bench.assert_clean().await;
     });
+}
+
+#[test]
+fn a_replacement_whose_predecessor_still_runs_is_not_handed_over() {
+    block_on(async {
+        let b = component(Kind::Workload, "b");
+        let four = |image: u8, extra: &serde_json::Value| {
+            three(image, extra).with(Kind::Workload, "d", &json!({ "image": image }), &[&b])
+        };
+        let bench = Bench::at(&four(1, &json!({}))).await;
+        superseded_at(&bench, &four(2, &json!({ "hang": true }))).await;
+        let undone: Vec<_> = bench.unfinished().await[0].journal.iter().filter_map(undone).collect();
+        assert_eq!(undone, ["create d"]);
+        let plan = bench.plan(&four(3, &json!({}))).await;
+        let terms = Terms { inherited: bench.unfinished().await, ..terms(&plan) };
+        bench.run_on(&plan, &terms, &CancellationToken::new()).await.unwrap().unwrap();
+        bench.assert_clean().await;
+    });
+}
+
+fn undone(line: &Logged) -> Option<String> {
+    match &line.entry {
+        Entry::Undone { step } => Some(step.to_string()),
+        _ => None,
+    }
 }
 
 #[test]
