@@ -122,16 +122,15 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     let desired = target.compile(&identity, &wanted, &live)?;
     let applied = store.applied(key).await?;
     let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
-    let mut plan = trueup_plan::plan(&Input {
+    let plan = trueup_plan::plan(&Input {
         desired: &desired,
+        intent: &material::intent(store.digest_key(), &wanted)?,
         live: &live,
         applied: applied.as_ref(),
         identity: Ownership { store: store.id(), env_uid: &identity.uid },
         texts: &texts,
         budget_confirmed: request.approval.deletes,
     });
-    // What a hold is keyed by is what the author wants, whatever the target makes of it today.
-    plan.desired_digest = material::intent(store.digest_key(), &wanted)?;
     let materials = Arc::new(std::mem::take(&mut wanted.materials));
     Ok(Proposal { plan, desired, wanted, materials, identity })
 }

@@ -1,8 +1,7 @@
 //! Names of plans and of desired states, by what they mean.
 //!
 //! The same plan has the same digest on every machine and in every run. An unrelated commit, moved
-//! lines or an image that was pulled meanwhile change no digest of a desired state, because a hold
-//! is keyed by it.
+//! lines or an image that was pulled meanwhile change none.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{Desired, Live, PlanDigest, Step};
 
 /// Returns the digest of a plan: of its steps, of what is desired and of what they expect to find.
-pub fn plan_digest(steps: &[Step], desired_digest: &str, live: &Live) -> PlanDigest {
+pub fn plan_digest(steps: &[Step], desired: &Desired, live: &Live) -> PlanDigest {
     let expected: Vec<Value> = live
         .resources
         .iter()
@@ -19,7 +18,7 @@ pub fn plan_digest(steps: &[Step], desired_digest: &str, live: &Live) -> PlanDig
             json!([id, observed.handle, observed.spec, state.running, state.paused, observed.owner.store])
         })
         .collect();
-    PlanDigest(digest(&json!({ "steps": steps, "desired": desired_digest, "live": expected })))
+    PlanDigest(digest(&json!({ "steps": steps, "desired": desired_digest(desired), "live": expected })))
 }
 
 /// Returns the digest of what is desired, without what does not change the outcome: the commit, places

@@ -23,7 +23,7 @@ pub struct Plan {
     pub applied: Option<Revision>,
     /// The digest over desired, expected live state and steps.
     pub digest: PlanDigest,
-    /// The digest of the desired state alone: what a hold is keyed by.
+    /// The digest of what the author wants: what a hold is keyed by.
     pub desired_digest: String,
     /// What changes; empty when everything is as declared.
     pub changes: Vec<Change>,

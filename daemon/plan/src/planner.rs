@@ -17,6 +17,8 @@ use crate::{
 pub struct Input<'a> {
     /// What the revision declares.
     pub desired: &'a Desired,
+    /// The digest of what the author wants, whatever the target makes of it today: a hold is keyed by it.
+    pub intent: &'a str,
     /// What runs.
     pub live: &'a Live,
     /// What the store knows of the revision that was applied last; none on the first apply and when the
@@ -69,7 +71,6 @@ pub fn plan(input: &Input<'_>) -> Plan {
     refusals.extend(deleted.refuse(input, &changes));
     refusals.extend(guard::cycle(input.desired));
     let order = steps(input, &acting, &mut refusals);
-    let desired_digest = digest::desired_digest(input.desired);
     let limit = input.desired.max_deletes.0;
     let reported: Vec<Change> = reported.into_iter().map(|work| work.change).collect();
     Plan {
@@ -77,8 +78,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
         target: input.desired.target.clone(),
         revision: input.desired.revision.clone(),
         applied: input.applied.map(|applied| applied.revision.clone()),
-        digest: digest::plan_digest(&order.steps, &desired_digest, input.live),
-        desired_digest,
+        digest: digest::plan_digest(&order.steps, input.desired, input.live),
+        desired_digest: input.intent.to_owned(),
         unchanged: unchanged(input, changes.iter().copied().chain(&reported)),
         changes: acting.into_iter().map(|work| work.change).collect(),
         steps: order.steps,

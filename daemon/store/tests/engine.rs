@@ -94,6 +94,7 @@ async fn plan(store: &Sqlite, world: &World, desired: &Desired) -> Plan {
     let applied = store.applied(&env()).await.unwrap();
     trueup_plan::plan(&Input {
         desired,
+        intent: &trueup_plan::desired_digest(desired),
         live: &world.live(),
         applied: applied.as_ref(),
         identity: Ownership { store: &identity.store, env_uid: &identity.uid },

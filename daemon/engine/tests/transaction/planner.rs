@@ -67,6 +67,7 @@ pub(crate) fn plan(live: &Live, desired: &Desired, applied: Option<&Applied>, id
     let identity = Ownership { store: &identity.store, env_uid: &identity.uid };
     let plan = trueup_plan::plan(&Input {
         desired,
+        intent: &trueup_plan::desired_digest(desired),
         live,
         applied,
         identity,

@@ -258,6 +258,7 @@ impl World {
     pub(crate) fn plan(&self) -> Plan {
         trueup_plan::plan(&Input {
             desired: &self.desired,
+            intent: &trueup_plan::desired_digest(&self.desired),
             live: &self.live,
             applied: self.applied.as_ref(),
             identity: Ownership { store: STORE, env_uid: UID },
