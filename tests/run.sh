@@ -37,7 +37,7 @@ main() {
   cargo build --workspace --all-targets --quiet
   stage 'the real parts'
   # A rig that somebody keeps up stays up.
-  tests/rig/rig.sh status | grep -q running || trap 'tests/rig/rig.sh down' EXIT
+  [[ $(tests/rig/rig.sh status) == *running* ]] || trap 'tests/rig/rig.sh down' EXIT
   tests/rig/rig.sh up || echo 'some parts are missing, see above'
   stage 'tests'
   cargo test --workspace --no-fail-fast -- "$@"

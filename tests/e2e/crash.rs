@@ -192,7 +192,8 @@ pub(crate) fn converges(lab: &Lab, scenario: Scenario) -> Result<(), Failed> {
     let seen = lab.status_if_known()?["observed"].clone();
     let daemon = lab.daemon()?;
     let start = Instant::now();
-    while lab.status_if_known()?["observed"] == seen || !settled(lab)? {
+    let is_healthy = |status: &serde_json::Value| status["observed"] != seen && status["health"] == "Healthy";
+    while !is_healthy(&lab.status_if_known()?) || !settled(lab)? {
         if start.elapsed() > PATIENCE {
             return Err(
                 format!("it does not converge: {}\n{}", lab.status_if_known()?, lab.daemon_log()).into()

@@ -5,7 +5,7 @@ use trueup_plan::{Act, Aside, Kind, ResourceId};
 
 use crate::{
     Docker,
-    container::{id_of, is_running, run_of},
+    container::{id_of, is_lost_to_engine, is_running, run_of},
     failure::moved,
     names::{aside_name, engine_name},
     observe::inspected_name,
@@ -206,7 +206,26 @@ impl Docker {
             Some(found) if is_running(&found) => Ok(()),
             // The new one still has the name: the undo of its creation brings the old one back.
             Some(found) if id_of(&found) != old.handle && run_of(&found) == run.run.to_string() => Ok(()),
-            Some(found) => self.start(run, resource, &found).await,
+            Some(found) => match self.start(run, resource, &found).await {
+                Err(error) if is_lost_to_engine(&error) => self.replace_lost(run, resource, old).await,
+                started => started,
+            },
+            None => self.make_again(run, resource, old).await,
+        }
+    }
+
+    /// Makes a container again that the engine will never start. Its volumes without a name stay.
+    async fn replace_lost(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        old: &Aside,
+    ) -> Result<(), TargetError> {
+        tracing::warn!(run = %run.run, %resource, "the engine has lost hold of the container: it is made again");
+        self.discard(&old.handle).await?;
+        match self.container(&engine_name(&run.identity, resource)).await? {
+            // The new one still has the name: the undo of its creation makes the old one again.
+            Some(_) => Ok(()),
             None => self.make_again(run, resource, old).await,
         }
     }

@@ -186,6 +186,13 @@ impl Docker {
         gone(removed).map_err(|error| self.failed(format!("remove the container `{id}`"), &error))
     }
 
+    /// Removes a container and leaves the volumes that it made for itself.
+    pub(crate) async fn discard(&self, id: &str) -> Result<(), TargetError> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        let removed = self.api().remove_container(id, Some(options)).await;
+        gone(removed).map_err(|error| self.failed(format!("remove the container `{id}`"), &error))
+    }
+
     /// Removes the container that this run created under `name`, if there is one.
     pub(crate) async fn remove_created(
         &self,
@@ -264,6 +271,13 @@ impl Docker {
 /// Returns what the label of a run says on what its undo made again: it is not what the run created.
 fn run_again(run: &RunContext) -> String {
     format!("{}-again", run.run)
+}
+
+/// Returns whether a start failed because the engine was killed in the middle of an earlier one: containerd still
+/// has the task, and the engine never gets it back (seen on 20.10, in every later start).
+pub(crate) fn is_lost_to_engine(error: &TargetError) -> bool {
+    let says_so = |text: &String| text.contains("task ") && text.contains("already exists");
+    says_so(&error.message) || error.causes.iter().any(says_so)
 }
 
 /// Returns whether what is made again is started.

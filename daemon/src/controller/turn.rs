@@ -207,8 +207,8 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
             Outcome::Blocked { fault } if fault.error.blame != Blame::Manifest => Next::Retry,
             Outcome::RollbackFailed { .. } => Next::Retry,
             Outcome::RolledBack { fault } if fault.error.blame == Blame::Away => Next::Retry,
-            Outcome::RolledBack { fault } if fault.error.blame == Blame::Moved => Next::Again,
-            Outcome::Interrupted | Outcome::Superseded => Next::Again,
+            // What did not run before the run either is brought back by the next one, which the hold lets through.
+            Outcome::RolledBack { .. } | Outcome::Interrupted | Outcome::Superseded => Next::Again,
             _ => Next::Rest,
         },
         Err(failure) if matches!(failure.kind, Kind::Target | Kind::Stranded) => Next::Retry,
