@@ -7,6 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::{
+    app::{self, Test},
     crash::{nothing_is_left, write_five},
     lab::{Daemon, Lab},
     rig::Engine,
@@ -15,23 +16,15 @@ use crate::{
 /// How long a component that never becomes healthy is waited for, unless a newer commit ends that.
 const STARTUP: Duration = Duration::from_mins(2);
 
-/// One test on one engine.
-type Test = fn(&Engine) -> Result<(), Failed>;
+const TESTS: [Test; 4] = [
+    ("a_newer_commit_takes_over_what_is_waited_for", a_newer_commit_takes_over),
+    ("what_two_commits_did_goes_back_together", what_two_commits_did_goes_back_together),
+    ("a_commit_about_something_else_ends_no_wait", a_commit_about_something_else_ends_no_wait),
+    ("of_many_commits_the_last_one_wins", of_many_commits_the_last_one_wins),
+];
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let tests: [(&str, Test); 4] = [
-        ("a_newer_commit_takes_over_what_is_waited_for", a_newer_commit_takes_over),
-        ("what_two_commits_did_goes_back_together", what_two_commits_did_goes_back_together),
-        ("a_commit_about_something_else_ends_no_wait", a_commit_about_something_else_ends_no_wait),
-        ("of_many_commits_the_last_one_wins", of_many_commits_the_last_one_wins),
-    ];
-    tests
-        .into_iter()
-        .map(|(name, test)| {
-            let engine = engine.clone();
-            Trial::test(format!("{}::supersede::{name}", engine.name), move || test(&engine))
-        })
-        .collect()
+    app::trials(engine, "supersede", &TESTS)
 }
 
 /// Five components in their first generation, and a daemon that follows them.

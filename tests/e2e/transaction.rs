@@ -3,7 +3,11 @@
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::{lab::Lab, rig::Engine};
+use crate::{
+    app::{self, Test, in_sync_at},
+    lab::{Daemon, Lab},
+    rig::Engine,
+};
 
 const IMAGE: &str = "trueup-test/busybox:1";
 
@@ -37,31 +41,18 @@ fn five(lab: &Lab) -> Result<(), Failed> {
     )
 }
 
-/// One test on one engine.
-type Test = fn(&Engine) -> Result<(), Failed>;
+const TESTS: [Test; 7] = [
+    ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
+    ("only_the_edited_component_changes", only_the_edited_component_changes),
+    ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
+    ("what_runs_is_kept_alive_while_a_commit_is_held", what_runs_is_kept_alive_while_a_commit_is_held),
+    ("a_commit_that_cannot_be_read_lets_go_of_nothing", a_commit_that_cannot_be_read),
+    ("schedules_go_on_while_a_commit_is_held", schedules_go_on_while_a_commit_is_held),
+    ("a_cli_apply_beside_the_daemon_waits_or_says_who", a_cli_apply_beside_the_daemon_waits_or_says_who),
+];
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let tests: [(&str, Test); 7] = [
-        ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
-        ("only_the_edited_component_changes", only_the_edited_component_changes),
-        ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
-        ("what_runs_is_kept_alive_while_a_commit_is_held", what_runs_is_kept_alive_while_a_commit_is_held),
-        ("a_commit_that_cannot_be_read_lets_go_of_nothing", a_commit_that_cannot_be_read),
-        ("schedules_go_on_while_a_commit_is_held", schedules_go_on_while_a_commit_is_held),
-        ("a_cli_apply_beside_the_daemon_waits_or_says_who", a_cli_apply_beside_the_daemon_waits_or_says_who),
-    ];
-    tests
-        .into_iter()
-        .map(|(name, test)| {
-            let engine = engine.clone();
-            Trial::test(format!("{}::transaction::{name}", engine.name), move || test(&engine))
-        })
-        .collect()
-}
-
-fn in_sync_at(commit: &str) -> impl Fn(&Value) -> bool {
-    let commit = commit.to_owned();
-    move |status| status["sync"] == "Synced" && status["revision"]["commit"] == commit.as_str()
+    app::trials(engine, "transaction", &TESTS)
 }
 
 fn a_commit_brings_an_environment_up(engine: &Engine) -> Result<(), Failed> {
@@ -218,13 +209,19 @@ fn each_bad_commit_leaves_everything_as_it_was(engine: &Engine) -> Result<(), Fa
     Ok(())
 }
 
-fn what_runs_is_kept_alive_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed> {
+/// Five servers that run, and a daemon that looks at them each second.
+fn looked_at_each_second(engine: &Engine) -> Result<(Lab, Daemon), Failed> {
     let lab = Lab::new(engine)?;
     five(&lab)?;
     lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 1s}\n")?;
     let good = lab.commit("five servers")?;
-    let _daemon = lab.daemon()?;
+    let daemon = lab.daemon()?;
     lab.wait_for("the first apply", in_sync_at(&good))?;
+    Ok((lab, daemon))
+}
+
+fn what_runs_is_kept_alive_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed> {
+    let (lab, _daemon) = looked_at_each_second(engine)?;
     never_healthy(&lab)?;
     lab.commit("never healthy")?;
     let held = |status: &Value| ["Held", "Blocked"].iter().any(|state| status["sync"] == *state);
@@ -239,12 +236,7 @@ fn what_runs_is_kept_alive_while_a_commit_is_held(engine: &Engine) -> Result<(),
 }
 
 fn a_commit_that_cannot_be_read(engine: &Engine) -> Result<(), Failed> {
-    let lab = Lab::new(engine)?;
-    five(&lab)?;
-    lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 1s}\n")?;
-    let good = lab.commit("five servers")?;
-    let _daemon = lab.daemon()?;
-    lab.wait_for("the first apply", in_sync_at(&good))?;
+    let (lab, _daemon) = looked_at_each_second(engine)?;
     let before = lab.picture()?;
     lab.component("web2", "  image: [not, an, image]\n")?;
     lab.commit("no manifest")?;

@@ -87,9 +87,10 @@ async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: Docker, resource:
             Ok(Ran::NotAgain) => {
                 tracing::warn!(environment = %key, %resource, "still runs, so this run is left out");
             }
+            Ok(Ran::Failed) => {}
             Ok(Ran::Gone) => return,
             Err(failure) => {
-                tracing::error!(environment = %key, %resource, "failed by its schedule: {failure}");
+                tracing::error!(environment = %key, %resource, "could not run by its schedule: {failure}");
             }
         }
     }
@@ -98,6 +99,8 @@ async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: Docker, resource:
 /// What came of one time of a schedule.
 enum Ran {
     ToItsEnd,
+    /// It ended with a failure, which was told.
+    Failed,
     /// The run before still goes on.
     NotAgain,
     /// The environment is not there any more.
@@ -109,15 +112,21 @@ async fn run(daemon: &Daemon, key: &EnvKey, target: &Docker, resource: &Resource
     // Only the start: a run of the environment waits for nothing that it does not replace.
     let lease = store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
     let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
-    let materials = Arc::new(material::of_last_applied(store, &daemon.world.keys, key).await);
+    // Without its secrets it still runs, but nothing that it prints is shown.
+    let opened = material::applied(store, &daemon.world.keys, key).await;
+    let is_shown = opened.is_ok();
+    let materials = Arc::new(opened.unwrap_or_default());
     let context = daemon.bench(target).context(identity, RunId(0), materials);
     let started = target.start_cron(&context, resource).await?;
     drop(lease);
-    match started {
-        Some(started) => {
-            Ok(target.end_of_cron(&context, resource, &started).await.map(|()| Ran::ToItsEnd)?)
+    let Some(started) = started else { return Ok(Ran::NotAgain) };
+    match target.end_of_cron(&context, resource, &started).await {
+        Ok(()) => Ok(Ran::ToItsEnd),
+        Err(error) => {
+            let log = is_shown.then_some(&error.log);
+            tracing::error!(environment = %key, %resource, ?log, "failed by its schedule: {}", error.message);
+            Ok(Ran::Failed)
         }
-        None => Ok(Ran::NotAgain),
     }
 }
 
