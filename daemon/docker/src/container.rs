@@ -139,6 +139,7 @@ impl Docker {
     ) -> Result<(), TargetError> {
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
         self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
+        let _joins = self.may_join(found).await?;
         let mut started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
         if matches!(&started, Err(error) if lost_a_network(error)) {
             self.rejoin(found).await?;
@@ -150,6 +151,7 @@ impl Docker {
     /// Stops a container within its own grace.
     pub(crate) async fn stop(&self, found: &ContainerInspectResponse) -> Result<(), TargetError> {
         let api = self.patient(found);
+        let _leaves = self.may_leave(found).await?;
         let stopped = api.stop_container(id_of(found), None::<StopContainerOptions>).await;
         gone(stopped).map_err(|error| self.failed(format!("stop `{}`", inspected_name(found)), &error))
     }
@@ -164,6 +166,7 @@ impl Docker {
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
         self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
         let api = self.patient(found);
+        let _leaves = self.may_leave(found).await?;
         let restarted = api.restart_container(id_of(found), None::<RestartContainerOptions>).await;
         restarted.map_err(|error| self.failed(format!("restart `{resource}`"), &error))
     }

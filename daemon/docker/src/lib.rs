@@ -42,6 +42,7 @@ mod refuse;
 mod rules;
 mod spec;
 mod tmpfs;
+mod traffic;
 mod update;
 mod upload;
 mod volume;
@@ -69,6 +70,7 @@ pub use spec::{
 
 use facts::Engine;
 use inflight::{Deed, Inflight};
+use traffic::Traffic;
 
 /// How long one answer of the engine may take to begin.
 const ANSWER: Duration = Duration::from_mins(2);
@@ -120,6 +122,7 @@ struct Inner {
     /// Held while files are written: replicas share theirs.
     deliveries: Arc<Mutex<()>>,
     inflight: Arc<Inflight>,
+    traffic: Arc<Traffic>,
     unfinished: exec::Unfinished,
 }
 
@@ -147,6 +150,7 @@ impl Docker {
             engine: OnceCell::new(),
             deliveries: Arc::default(),
             inflight: Arc::default(),
+            traffic: Arc::default(),
             unfinished: exec::Unfinished::default(),
         })))
     }
@@ -161,6 +165,10 @@ impl Docker {
 
     pub(crate) fn inflight(&self) -> &Arc<Inflight> {
         &self.0.inflight
+    }
+
+    pub(crate) fn traffic(&self) -> &Arc<Traffic> {
+        &self.0.traffic
     }
 
     pub(crate) fn deliveries(&self) -> Arc<Mutex<()>> {

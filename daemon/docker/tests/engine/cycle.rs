@@ -1,5 +1,7 @@
 //! Create, replace, update and retire, and the way back from each.
 
+use std::time::Duration;
+
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use trueup_docker::ContainerSpec;
@@ -33,6 +35,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_kept_container_that_somebody_removed_is_made_again", made_again),
         ("a_kept_container_is_made_again_on_the_network_that_was_made_again", made_again_on_an_old_network),
         ("a_container_that_was_stopped_is_started_and_stopped_again", start_and_undo),
+        ("the_last_one_leaves_a_network_alone_where_the_engine_needs_that", last_one_leaves),
     ]
 }
 
@@ -417,5 +420,51 @@ fn start_and_undo(rig: &Rig) -> Result<(), Failed> {
         assert!(world.aside(&resource).await?.running);
         world.undo(&run, &acts).await?;
         same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+/// Stops `slow`, then `fast` before the former has ended; returns whether `fast` ended first.
+async fn overtakes(world: &mut World) -> Result<bool, Failed> {
+    let run = world.next_run();
+    let (slow, fast) = (world.aside(&workload("slow")).await?, world.aside(&workload("fast")).await?);
+    let stop = async |name: &str, old, pause| {
+        tokio::time::sleep(pause).await;
+        world.docker.execute(&run, &workload(name), &Act::Stop { old }).await.map_err(|error| failure(&error))
+    };
+    let late = Duration::from_millis(400);
+    tokio::try_join!(stop("slow", slow, Duration::ZERO), stop("fast", fast, late))?;
+    let mut ended = Vec::new();
+    for name in ["slow", "fast"] {
+        let found = world.inspect(&world.engine_name(name)).await?;
+        let at = found["State"]["FinishedAt"].as_str().unwrap().to_owned();
+        ended.push(at.parse::<jiff::Timestamp>().map_err(|error| error.to_string())?);
+    }
+    Ok(ended[1] < ended[0])
+}
+
+fn last_one_leaves(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let deaf =
+            json!({"command": ["sleep", "600"], "stopSignal": "SIGTERM", "stopGrace": "2s", "health": null});
+        world.declare("slow", deaf);
+        world.declare("fast", json!({}));
+        world.declare("stays", json!({}));
+        world.up().await?;
+        if !overtakes(&mut world).await? {
+            return Err("one that is not the last one waited".into());
+        }
+        world.remove(&world.engine_name("stays")).await?;
+        for name in ["slow", "fast"] {
+            let old = Some(world.aside(&workload(name)).await?);
+            let run = world.next_run();
+            let start = vec![(workload(name), Act::Start { old })];
+            world.execute(&run, &start).await.map_err(|error| failure(&error))?;
+        }
+        let is_mended = rig.name != "engine20";
+        match overtakes(&mut world).await? {
+            overtook if overtook == is_mended => Ok(()),
+            true => Err("the last one left while another one was leaving".into()),
+            false => Err("the last one waited although the engine needs no such thing".into()),
+        }
     })
 }
