@@ -28,7 +28,11 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     ]
 }
 
+/// A secret that no engine ever gets to see.
 const SECRET: &str = "correct-horse-battery-staple-4711";
+
+/// Another one, which its component wants in its environment.
+const EXPOSED: &str = "shown-to-the-engine-4712";
 
 /// Declares a component whose check reads a file as its user.
 fn reader(world: &mut World, script: &str, user: &str) {
@@ -115,15 +119,15 @@ fn tampered(rig: &Rig) -> Result<(), Failed> {
 
 fn exposed(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
-        reader(&mut world, &format!("test \"$TOKEN\" = {SECRET}"), "0");
-        let digest = world.content(SECRET, true);
+        reader(&mut world, &format!("test \"$TOKEN\" = {EXPOSED}"), "0");
+        let digest = world.content(EXPOSED, true);
         let deliveries = world.deliveries.entry("web".parse().unwrap()).or_default();
         deliveries.exposed.insert("TOKEN".to_owned(), digest.clone());
         world.up().await?;
         let (live, desired) = world.look().await?;
         let spec = &live.resources[&workload("web")].spec;
         assert_eq!(spec, &desired.resources[&workload("web")].spec);
-        assert!(!spec.to_string().contains(SECRET));
+        assert!(!spec.to_string().contains(EXPOSED));
         assert!(desired.notes.iter().any(|note| note.contains("TOKEN")), "{:?}", desired.notes);
         // What nobody declares any more may still be a secret.
         world.deliveries.clear();
