@@ -16,6 +16,7 @@ use std::{
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
+    app::{self, says},
     lab::{Lab, text_of},
     rig::Engine,
 };
@@ -24,15 +25,15 @@ use crate::{
 const PIECE: usize = 8;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let (first, second) = (engine.clone(), engine.clone());
-    vec![
-        Trial::test(format!("{}::secrecy::no_byte_of_a_secret_is_left_anywhere", engine.name), move || {
-            no_byte_is_left_anywhere(&first)
-        }),
-        Trial::test(format!("{}::secrecy::a_crash_dumps_no_memory", engine.name), move || {
-            a_crash_dumps_no_memory(&second)
-        }),
-    ]
+    app::trials(
+        engine,
+        "secrecy",
+        &[
+            ("no_byte_of_a_secret_is_left_anywhere", no_byte_is_left_anywhere),
+            ("a_failing_cron_is_told_without_its_secret", a_failing_cron_is_told_without_its_secret),
+            ("a_crash_dumps_no_memory", a_crash_dumps_no_memory),
+        ],
+    )
 }
 
 /// Finds pieces of one secret in bytes: what a piece begins with, and how it may go on.
@@ -196,6 +197,41 @@ fn no_byte_is_left_anywhere(engine: &Engine) -> Result<(), Failed> {
         if !found.is_empty() {
             return Err(format!("the {which} secret is on the engine's disk: {found:?}").into());
         }
+    }
+    Ok(())
+}
+
+fn a_failing_cron_is_told_without_its_secret(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    let secret = random_secret()?;
+    lab.component(
+        "backup",
+        "  image: trueup-test/busybox:1\n  zone: data\n  workload: cron\n  schedule: \"* * * * *\"\n  \
+         command: [sh, -c, \"echo It ends; cat /run/secrets/password; exit 3\"]\n  \
+         secrets:\n    - {name: password, from: \"secrets/app.age#password\", file: /run/secrets/password}\n",
+    )?;
+    lab.environment("  zones:\n    data: {}\n  components: [backup]\n")?;
+    lab.secret("secrets/app.age", &format!("password: '{secret}'\n"))?;
+    lab.commit("a backup that fails")?;
+    let daemon = lab.daemon()?;
+    let failures = || lab.daemon_log().matches("failed by its schedule").count();
+    lab.wait_until("the minute's failure", || Ok(failures() > 0))?;
+    daemon.stop()?;
+    let told = lab.daemon_log();
+    says(&told, &["It ends"])?;
+
+    // Without its secrets nobody knows what to leave out of its output.
+    fs::remove_file(lab.path("age.key"))?;
+    lab.succeed(&["secret", "init", "age.key"])?;
+    let daemon = lab.daemon()?;
+    lab.wait_until("the next minute's failure", || Ok(failures() > 1))?;
+    daemon.stop()?;
+    let log = lab.daemon_log();
+    if log[told.len()..].contains("It ends") {
+        return Err(format!("its output is told although it could not be cleaned:\n{log}").into());
+    }
+    if Scanner::of(&secret).finds(log.as_bytes()) {
+        return Err(format!("the secret is in the log:\n{log}").into());
     }
     Ok(())
 }
