@@ -5,7 +5,7 @@ use trueup_plan::{Act, Aside, Kind, ResourceId};
 
 use crate::{
     Docker,
-    container::{id_of, is_lost_to_engine, is_running, run_of},
+    container::{id_of, is_again, is_lost_to_engine, is_running, run_of},
     failure::moved,
     names::{aside_name, engine_name},
     observe::inspected_name,
@@ -38,7 +38,12 @@ impl Docker {
             },
             Act::Start { old } => {
                 let found = self.current(run, resource, old.as_ref()).await?;
-                self.start(run, resource, &found).await
+                match (self.start(run, resource, &found).await, old) {
+                    (Err(error), Some(old)) if is_lost_to_engine(&error) => {
+                        self.replace_lost(run, resource, &Aside { running: true, ..old.clone() }).await
+                    }
+                    (started, _) => started,
+                }
             }
             Act::Restart { old } => {
                 let found = self.current(run, resource, Some(old)).await?;
@@ -237,9 +242,13 @@ impl Docker {
         resource: &ResourceId,
         old: Option<&Aside>,
     ) -> Result<(), TargetError> {
+        let name = engine_name(&run.identity, resource);
         let found = match old {
-            Some(old) => self.container(&old.handle).await?,
-            None => self.container(&engine_name(&run.identity, resource)).await?,
+            Some(old) => match self.container(&old.handle).await? {
+                None => self.container(&name).await?.filter(|found| is_again(run, found)),
+                found => found,
+            },
+            None => self.container(&name).await?,
         };
         match found {
             Some(found) if old.is_some() || run_of(&found) == run.run.to_string() => self.stop(&found).await,

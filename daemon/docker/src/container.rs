@@ -277,9 +277,11 @@ fn run_again(run: &RunContext) -> String {
 }
 
 /// Returns whether a start failed because the engine was killed in the middle of an earlier one: containerd still
-/// has the task, and the engine never gets it back (seen on 20.10, in every later start).
+/// has the task (seen on 20.10) or its folder (seen on both), and the engine never gets rid of it, in no later start.
 pub(crate) fn is_lost_to_engine(error: &TargetError) -> bool {
-    let says_so = |text: &String| text.contains("task ") && text.contains("already exists");
+    let has_task = |text: &String| text.contains("task ") && text.contains("already exists");
+    let has_folder = |text: &String| text.contains("io.containerd.runtime") && text.contains(": file exists");
+    let says_so = |text: &String| has_task(text) || has_folder(text);
     says_so(&error.message) || error.causes.iter().any(says_so)
 }
 

@@ -1,6 +1,6 @@
 //! Create, replace, update and retire, and the way back from each.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_kept_container_that_somebody_removed_is_made_again", made_again),
         ("a_kept_container_is_made_again_on_the_network_that_was_made_again", made_again_on_an_old_network),
         ("a_container_that_was_stopped_is_started_and_stopped_again", start_and_undo),
+        ("a_container_that_the_engine_has_lost_is_made_again", lost_to_engine),
         ("the_last_one_leaves_a_network_alone_where_the_engine_needs_that", last_one_leaves),
     ]
 }
@@ -466,5 +467,42 @@ fn last_one_leaves(rig: &Rig) -> Result<(), Failed> {
             true => Err("the last one left while another one was leaving".into()),
             false => Err("the last one waited although the engine needs no such thing".into()),
         }
+    })
+}
+
+/// Leaves for a stopped container what an engine leaves that is killed in the middle of its start.
+fn lose(rig: &Rig, handle: &str) -> Result<(), Failed> {
+    let socket = Path::new(rig.engine.trim_start_matches("unix://"));
+    let tasks = "exec/containerd/daemon/io.containerd.runtime.v2.task/moby";
+    let task = socket.parent().ok_or("a socket is in a folder")?.join(tasks).join(handle);
+    Ok(std::fs::create_dir(task)?)
+}
+
+fn lost_to_engine(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let web = workload("web");
+        let run = world.next_run();
+        // On the way back.
+        let old = world.aside(&web).await?;
+        let stop = vec![(web.clone(), Act::Stop { old: old.clone() })];
+        world.execute(&run, &stop).await.map_err(|error| failure(&error))?;
+        lose(rig, &old.handle)?;
+        world.undo(&run, &stop).await?;
+        let again = world.aside(&web).await?;
+        assert!(again.running && again.handle != old.handle && again.spec == old.spec);
+        // As a repair, and its way back.
+        let stop = vec![(web.clone(), Act::Stop { old: again.clone() })];
+        world.execute(&run, &stop).await.map_err(|error| failure(&error))?;
+        lose(rig, &again.handle)?;
+        let start = vec![(web.clone(), Act::Start { old: Some(world.aside(&web).await?) })];
+        let run = world.next_run();
+        world.execute(&run, &start).await.map_err(|error| failure(&error))?;
+        let repaired = world.aside(&web).await?;
+        assert!(repaired.running && repaired.handle != again.handle && repaired.spec == old.spec);
+        world.undo(&run, &start).await?;
+        assert!(!world.aside(&web).await?.running);
+        Ok(())
     })
 }
