@@ -75,6 +75,7 @@ async fn after(
     lease: &Lease,
     result: &Result<Concluded, Failure>,
 ) -> Result<(), Failure> {
+    let followed = cron::follow(daemon, key).await;
     // A commit that cannot be read lets go of nothing.
     if result.as_ref().is_err_and(|failure| failure.is_report)
         && let Some(applied) = daemon.world.store.applied(key).await?
@@ -82,7 +83,7 @@ async fn after(
         let target = target_of(daemon, key, &applied.desired.target)?;
         keep_alive(&daemon.bench(&target), key, lease).await?;
     }
-    cron::follow(daemon, key).await
+    followed
 }
 
 /// Logs and publishes how a turn ended.
