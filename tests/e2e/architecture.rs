@@ -95,9 +95,13 @@ fn every_security_claim_names_a_test() -> Result<(), Failed> {
         collect(&root.join(folder), &mut code)?;
     }
     let names = claims.split('`').filter(|name| name.contains('_') && !name.contains([' ', '\n', '/', '$']));
-    let unknown: Vec<_> = names
-        .filter(|name| !code.contains(&format!("fn {name}(")) && !code.contains(&format!("::{name}\"")))
-        .collect();
+    // A test is a function, or has its name in a list.
+    let is_test = |name: &&str| {
+        [format!("fn {name}("), format!("::{name}\""), format!("(\"{name}\",")]
+            .iter()
+            .any(|way| code.contains(way))
+    };
+    let unknown: Vec<_> = names.filter(|name| !is_test(name)).collect();
     if unknown.is_empty() {
         Ok(())
     } else {
