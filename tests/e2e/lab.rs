@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::rig::Engine;
 
 /// The longest that anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long a component that never becomes healthy is waited for, unless a newer commit ends that.
-const STARTUP: Duration = Duration::from_mins(2);
+const STARTUP: Duration = Duration::from_mins(5);
 
 const TESTS: [Test; 4] = [
     ("a_newer_commit_takes_over_what_is_waited_for", a_newer_commit_takes_over),

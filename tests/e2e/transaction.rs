@@ -17,7 +17,7 @@ fn web(image: &str, page: &str, more: &str) -> String {
         "  image: {image}\n  zone: data\n  command: [httpd, -f, -p, \"8080\", -h, /www]\n  stopGrace: 1s\n  \
          files:\n    - {{from: files/{page}, to: /www/index.html}}\n  \
          ports:\n    - {{name: http, port: 8080}}\n  \
-         health: {{exec: [wget, -q, -O, /dev/null, \"http://localhost:8080/\"], startup: 10s}}\n{more}"
+         health: {{exec: [wget, -q, -O, /dev/null, \"http://localhost:8080/\"], startup: 50s}}\n{more}"
     )
 }
 
@@ -33,7 +33,7 @@ fn five(lab: &Lab) -> Result<(), Failed> {
         &format!(
             "  image: {IMAGE}\n  zone: storage\n  workload: stateful\n  command: [sleep, infinity]\n  stopGrace: 1s\n  \
              docker: {{init: true}}\n  volumes:\n    - {{name: data, path: /data, owner: \"70:70\"}}\n  \
-             health: {{exec: [test, -d, /data], startup: 10s}}\n"
+             health: {{exec: [test, -d, /data], startup: 50s}}\n"
         ),
     )?;
     lab.environment(
@@ -107,7 +107,7 @@ const BAD_COMMITS: [BadCommit; 8] = [
 fn never_healthy(lab: &Lab) -> Result<(), Failed> {
     let spec = web(IMAGE, "page2.html", "")
         .replace("localhost:8080", "localhost:1")
-        .replace("startup: 10s", "startup: 2s");
+        .replace("startup: 50s", "startup: 2s");
     lab.component("web2", &spec)
 }
 
