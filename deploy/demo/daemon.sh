@@ -46,9 +46,10 @@ is_up() {
   [[ $(field compared.commit) == "$(head_commit)" && $(field sync) == Synced && $(field health) == Healthy ]]
 }
 
-# Whether the newest commit was rolled back. A hold of an earlier one ends when the daemon has seen the newest.
+# Whether the newest commit is held: it was rolled back, or it wants what was rolled back before. A hold of an earlier
+# one ends when the daemon has seen the newest.
 is_held() {
-  [[ $(field sync) == Held && $(field hold.revision.commit) == "$(head_commit)" ]]
+  [[ $(field compared.commit) == "$(head_commit)" && $(field sync) == Held ]]
 }
 
 head_commit() {

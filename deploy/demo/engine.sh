@@ -48,6 +48,8 @@ stop_engine() {
     await_end "$pid" 30 || fail "the engine, process $pid, does not stop: see $demo/logs/engine"
     say "stopped the engine, which the demo had started"
   fi
+  # One that was killed left its folder mounted.
+  grep -oE " $demo/engine[^ ]*" /proc/mounts | sort --reverse | xargs --no-run-if-empty umount
 }
 
 # is_process PID TEXT: whether this process runs and has TEXT on its command line. A process id alone may be somebody
