@@ -19,12 +19,12 @@ pub(crate) fn trials(engine: &Engine, module: &str, tests: &[Test]) -> Vec<Trial
 
 /// Writes the component `app`; another `word` is another desired state.
 pub(crate) fn write(lab: &Lab, word: &str) -> Result<(), Failed> {
-    write_with(lab, &runs(word), "[\"true\"]", "50s")
+    write_checked(lab, word, "[\"true\"]", "50s")
 }
 
-/// Writes an `app` that has five seconds until this command, its health check, succeeds.
-pub(crate) fn write_checked(lab: &Lab, word: &str, check: &str) -> Result<(), Failed> {
-    write_with(lab, &runs(word), check, "5s")
+/// Writes an `app` that has the time `startup` until this command, its health check, succeeds.
+pub(crate) fn write_checked(lab: &Lab, word: &str, check: &str, startup: &str) -> Result<(), Failed> {
+    write_with(lab, &format!("[sh, -c, \"exec sleep infinity # {word}\"]"), check, startup)
 }
 
 /// Writes an `app` that says why and ends as soon as it starts.
@@ -35,10 +35,6 @@ pub(crate) fn write_broken(lab: &Lab) -> Result<(), Failed> {
 /// Writes an `app` that runs and is not healthy before a minute is over.
 pub(crate) fn write_slow(lab: &Lab) -> Result<(), Failed> {
     write_with(lab, "[sleep, infinity]", "[test, -e, /nowhere]", "60s")
-}
-
-fn runs(word: &str) -> String {
-    format!("[sh, -c, \"exec sleep infinity # {word}\"]")
 }
 
 fn write_with(lab: &Lab, command: &str, check: &str, startup: &str) -> Result<(), Failed> {

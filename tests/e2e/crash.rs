@@ -21,7 +21,7 @@ const IMAGE: &str = "trueup-test/busybox:1";
 const SAMPLE: usize = 6;
 
 /// How long a daemon may take to come to its crash point, or to converge without one.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What is going on when the daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

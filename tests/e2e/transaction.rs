@@ -41,13 +41,14 @@ fn five(lab: &Lab) -> Result<(), Failed> {
     )
 }
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     ("a_commit_brings_an_environment_up", a_commit_brings_an_environment_up),
     ("only_the_edited_component_changes", only_the_edited_component_changes),
     ("each_bad_commit_leaves_everything_as_it_was", each_bad_commit_leaves_everything_as_it_was),
     ("what_runs_is_kept_alive_while_a_commit_is_held", what_runs_is_kept_alive_while_a_commit_is_held),
     ("a_commit_that_cannot_be_read_lets_go_of_nothing", a_commit_that_cannot_be_read),
     ("schedules_go_on_while_a_commit_is_held", schedules_go_on_while_a_commit_is_held),
+    ("what_becomes_healthy_again_is_soon_told_to_be", what_becomes_healthy_again),
     ("a_cli_apply_beside_the_daemon_waits_or_says_who", a_cli_apply_beside_the_daemon_waits_or_says_who),
 ];
 
@@ -270,6 +271,23 @@ fn schedules_go_on_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed>
             backup["State"]["StartedAt"].as_str().is_some_and(|at| !at.starts_with("0001"))
         }))
     })
+}
+
+fn what_becomes_healthy_again(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write_checked(&lab, "first", "[sh, -c, \"! test -e /tmp/ill\"]", "50s")?;
+    lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 10m}\n")?;
+    let first = lab.commit("first")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first apply", in_sync_at(&first))?;
+    let name = format!("{}-app", lab.env);
+    lab.docker(&["exec", &name, "touch", "/tmp/ill"])?;
+    // The same again in other words: the daemon looks, and has nothing to do.
+    lab.replace_in_environment("spec:\n", "spec:\n  # the same\n")?;
+    let second = lab.commit("a comment")?;
+    lab.wait_for("the illness", |status| in_sync_at(&second)(status) && status["health"] == "Degraded")?;
+    lab.docker(&["exec", &name, "rm", "/tmp/ill"])?;
+    lab.wait_for("the recovery", |status| status["health"] == "Healthy").map(drop)
 }
 
 fn a_cli_apply_beside_the_daemon_waits_or_says_who(engine: &Engine) -> Result<(), Failed> {

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration}
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trueup_docker::Docker;
-use trueup_engine::{Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns};
+use trueup_engine::{
+    Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns, record::Health,
+};
 use trueup_schema::TargetName;
 use trueup_store::{Lease, Sqlite};
 
@@ -19,6 +21,9 @@ use crate::{
 
 /// When an environment is looked at again that cannot say so itself.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// When an environment is looked at again at the latest that is not healthy: nothing tells when it is.
+const UNHEALTHY: Duration = Duration::from_secs(10);
 
 /// Takes names from the queue until the daemon stops.
 pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
@@ -217,7 +222,9 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
     }
 }
 
-/// The interval of an environment; of one that cannot be read, the usual one.
+/// When an environment is looked at again though nothing is new.
 fn interval(result: &Result<Concluded, Failure>) -> Duration {
-    result.as_ref().map_or(LOOK_AGAIN, |concluded| concluded.proposal.wanted.resolved.spec.sync.interval.0)
+    let Ok(Concluded { proposal, condition, .. }) = result else { return LOOK_AGAIN };
+    let interval = proposal.wanted.resolved.spec.sync.interval.0;
+    if condition.health == Health::Healthy { interval } else { interval.min(UNHEALTHY) }
 }

@@ -119,7 +119,7 @@ fn a_rollback_is_held(engine: &Engine) -> Result<(), Failed> {
 
 fn a_rollback_that_fails(engine: &Engine) -> Result<(), Failed> {
     let lab = Lab::new(engine)?;
-    app::write_checked(&lab, "first", "[test, \"!\", -e, /data/poison]")?;
+    app::write_checked(&lab, "first", "[test, \"!\", -e, /data/poison]", "15s")?;
     lab.commit("first")?;
     lab.succeed(&["apply", &lab.env, "--yes"])?;
     app::write(&lab, "second")?;

@@ -98,7 +98,7 @@ fn a_failed_apply_says(engine: &Engine) -> Result<(), Failed> {
 /// Nothing changed before: what is wrong is the check, or what it asks.
 fn a_check_that_fails_at_first(engine: &Engine) -> Result<(), Failed> {
     let lab = Lab::new(engine)?;
-    app::write_checked(&lab, "first", "[\"false\"]")?;
+    app::write_checked(&lab, "first", "[\"false\"]", "5s")?;
     lab.commit("first")?;
     let told = lab.exits(4, &["apply", &lab.env, "--yes"])?;
     let text = fs::read_to_string(lab.path("repo/components/app.yaml"))?;
