@@ -2,10 +2,15 @@
 //!
 //! A container that ends or starts again while it is waited for has failed: nothing is gained by waiting on.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
 
-use bollard::{container::LogOutput, models::ContainerInspectResponse, query_parameters::LogsOptionsBuilder};
-use futures::StreamExt;
+use bollard::{
+    container::LogOutput,
+    models::ContainerInspectResponse,
+    query_parameters::{EventsOptionsBuilder, LogsOptionsBuilder},
+};
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,6 +60,10 @@ impl Docker {
             };
             let starts = *first.get_or_insert_with(|| starts_before(run, &found));
             if let Some(end) = end_of(&found, starts) {
+                let end = match end {
+                    End::StartedAgain => self.last_exit(&found).await.map_or(end, End::Exited),
+                    end => end,
+                };
                 return Err(self.unwell(run, &found, format!("{resource} {end}{}", when(probe))).await);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -127,6 +136,17 @@ impl Docker {
         TargetError { log, ..TargetError::new(Blame::Manifest, message) }
     }
 
+    /// Returns with which code a container, which runs again, ended last; none when the engine does not remember.
+    async fn last_exit(&self, found: &ContainerInspectResponse) -> Option<i64> {
+        let started: Timestamp = found.state.as_ref()?.started_at.as_ref()?.parse().ok()?;
+        // Until its latest start: an end in the future would be waited for.
+        let until = format!("{}.{:09}", started.as_second(), started.subsec_nanosecond());
+        let filters = HashMap::from([("container", vec![id_of(found)]), ("event", vec!["die"])]);
+        let options = EventsOptionsBuilder::new().since("0").until(&until).filters(&filters).build();
+        let ends: Vec<_> = self.api().events(Some(options)).try_collect().await.ok()?;
+        ends.last()?.actor.as_ref()?.attributes.as_ref()?.get("exitCode")?.parse().ok()
+    }
+
     /// Returns the last lines of a container's output.
     pub(crate) async fn last_lines(&self, id: &str, count: usize) -> Result<Vec<String>, TargetError> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&count.to_string()).build();
@@ -151,18 +171,37 @@ fn starts_before(run: &RunContext, found: &ContainerInspectResponse) -> i64 {
     if run_of(found) == run.run.to_string() { 0 } else { found.restart_count.unwrap_or(0) }
 }
 
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    OutOfMemory,
+    Exited(i64),
+    /// It runs again, and does not tell any more how it ended.
+    StartedAgain,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory => f.write_str("ran out of memory"),
+            Self::Exited(code) => write!(f, "exited with {code}"),
+            Self::StartedAgain => f.write_str("ended and was started again"),
+        }
+    }
+}
+
 /// Returns how a container ended, or none while it runs.
-fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<String> {
+fn end_of(found: &ContainerInspectResponse, starts: i64) -> Option<End> {
     let state = found.state.as_ref()?;
     let again = found.restart_count.unwrap_or(0) > starts || state.restarting == Some(true);
-    if state.running == Some(true) && !again {
+    let runs = state.running == Some(true) && state.restarting != Some(true);
+    if runs && !again {
         return None;
     }
-    let code = state.exit_code.unwrap_or(0);
-    Some(match (state.oom_killed == Some(true), again) {
-        (true, _) => "ran out of memory".to_owned(),
-        (false, true) if code == 0 => "ended and was started again".to_owned(),
-        (false, _) => format!("exited with {code}"),
+    Some(match state.exit_code.unwrap_or(0) {
+        _ if state.oom_killed == Some(true) => End::OutOfMemory,
+        _ if runs => End::StartedAgain,
+        code => End::Exited(code),
     })
 }
 
@@ -285,7 +324,10 @@ mod tests {
     fn a_container_that_ended_or_started_again_has_failed() {
         assert_eq!(end_of(&state(true, 0, 0), 0), None);
         assert_eq!(end_of(&state(true, 3, 0), 3), None);
-        assert_eq!(end_of(&state(false, 0, 3), 0).unwrap(), "exited with 3");
-        assert_eq!(end_of(&state(true, 1, 1), 0).unwrap(), "exited with 1");
+        assert_eq!(end_of(&state(false, 0, 3), 0), Some(End::Exited(3)));
+        assert_eq!(end_of(&state(true, 1, 0), 0), Some(End::StartedAgain));
+        let mut waits = state(true, 1, 1);
+        waits.state.as_mut().unwrap().restarting = Some(true);
+        assert_eq!(end_of(&waits, 0), Some(End::Exited(1)));
     }
 }

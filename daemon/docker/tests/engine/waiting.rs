@@ -18,6 +18,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_container_is_healthy_by_tcp_http_and_exec", healthy),
         ("a_port_that_refuses_is_named_when_the_time_is_up", refused),
         ("a_container_that_ends_fails_at_once_with_its_log", ended),
+        ("a_container_that_runs_again_is_told_with_its_exit_code", runs_again),
         ("a_command_that_fails_is_told_with_its_last_line", exec_fails),
         ("a_look_at_what_runs_is_one_whole_try", one_try),
         ("an_act_that_nobody_waits_for_is_taken_back_after_it_ended", abandoned),
@@ -83,6 +84,24 @@ fn ended(rig: &Rig) -> Result<(), Failed> {
         assert_eq!(error.log.first().map(String::as_str), Some("ready to fail"), "{:?}", error.log);
         assert!(!format!("{error:?}").contains("horse"), "{error:?}");
         assert!(began.elapsed() < Duration::from_secs(20));
+        Ok(())
+    })
+}
+
+fn runs_again(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let script = "test -e /again && exec /bin/sleep 1000; touch /again; exit 7";
+        world.declare("web", json!({"command": ["/bin/sh", "-c", script], "health": {"startup": "30s"}}));
+        let acts = world.creation().await?;
+        let run = world.next_run();
+        world.execute(&run, &acts).await.expect_err("it ends once");
+        // By the last look it runs for good.
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let (resource, verify) = acts.last().expect("it is waited for");
+            let error = world.docker.execute(&run, resource, verify).await.unwrap_err();
+            assert_eq!(error.message, "web exited with 7 while starting");
+        }
         Ok(())
     })
 }
