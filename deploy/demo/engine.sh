@@ -49,7 +49,8 @@ stop_engine() {
     say "stopped the engine, which the demo had started"
   fi
   # One that was killed left its folder mounted.
-  grep -oE " $demo/engine[^ ]*" /proc/mounts | sort --reverse | xargs --no-run-if-empty umount
+  awk -v engine="$demo/engine" '$2 == engine || index($2, engine "/") == 1 { print $2 }' /proc/mounts |
+    sort --reverse | xargs --no-run-if-empty umount
 }
 
 # is_process PID TEXT: whether this process runs and has TEXT on its command line. A process id alone may be somebody
