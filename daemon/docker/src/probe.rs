@@ -33,6 +33,9 @@ use crate::{
 /// The first pause between two tries.
 const SOON: Duration = Duration::from_millis(50);
 
+/// How long an engine may take to say what it remembers.
+const REMEMBERS: Duration = Duration::from_secs(3);
+
 /// How many lines of a log a failure shows.
 const LOG_LINES: usize = 10;
 
@@ -139,11 +142,13 @@ impl Docker {
     /// Returns with which code a container, which runs again, ended last; none when the engine does not remember.
     async fn last_exit(&self, found: &ContainerInspectResponse) -> Option<i64> {
         let started: Timestamp = found.state.as_ref()?.started_at.as_ref()?.parse().ok()?;
-        // Until its latest start: an end in the future would be waited for.
+        // Until its latest start: an end in the future is waited for.
         let until = format!("{}.{:09}", started.as_second(), started.subsec_nanosecond());
         let filters = HashMap::from([("container", vec![id_of(found)]), ("event", vec!["die"])]);
         let options = EventsOptionsBuilder::new().since("0").until(&until).filters(&filters).build();
-        let ends: Vec<_> = self.api().events(Some(options)).try_collect().await.ok()?;
+        let ends = self.api().events(Some(options)).try_collect::<Vec<_>>();
+        // Also where the engine's clock was set back.
+        let ends = timeout(REMEMBERS, ends).await.ok()?.ok()?;
         ends.last()?.actor.as_ref()?.attributes.as_ref()?.get("exitCode")?.parse().ok()
     }
 

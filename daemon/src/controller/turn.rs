@@ -22,7 +22,7 @@ use crate::{
 /// When an environment is looked at again that cannot say so itself.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
-/// When an environment is looked at again at the latest that is not healthy: nothing tells when it is.
+/// When an environment is looked at again at the latest whose checks fail: nothing tells when they succeed.
 const UNHEALTHY: Duration = Duration::from_secs(10);
 
 /// Takes names from the queue until the daemon stops.
@@ -226,5 +226,9 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
 fn interval(result: &Result<Concluded, Failure>) -> Duration {
     let Ok(Concluded { proposal, condition, .. }) = result else { return LOOK_AGAIN };
     let interval = proposal.wanted.resolved.spec.sync.interval.0;
-    if condition.health == Health::Healthy { interval } else { interval.min(UNHEALTHY) }
+    match condition.health {
+        // What was never applied has nothing to check.
+        Health::Healthy | Health::Missing => interval,
+        Health::Degraded | Health::Unknown => interval.min(UNHEALTHY),
+    }
 }
