@@ -57,6 +57,8 @@ status() {
 down() {
   ((EUID == 0)) || fail "be root, as for up"
   stop_daemon
+  # Containers outlive an engine that was killed, and only an engine removes them.
+  if [[ -d $demo/engine ]]; then ensure_engine; fi
   destroy_environment
   stop_engine
   remove_runtime
