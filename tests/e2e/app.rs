@@ -19,7 +19,7 @@ pub(crate) fn trials(engine: &Engine, module: &str, tests: &[Test]) -> Vec<Trial
 
 /// Writes the component `app`; another `word` is another desired state.
 pub(crate) fn write(lab: &Lab, word: &str) -> Result<(), Failed> {
-    write_checked(lab, word, "[\"true\"]", "50s")
+    write_checked(lab, word, "[\"true\"]", "2m")
 }
 
 /// Writes an `app` that has the time `startup` until this command, its health check, succeeds.
@@ -29,7 +29,7 @@ pub(crate) fn write_checked(lab: &Lab, word: &str, check: &str, startup: &str) -
 
 /// Writes an `app` that says why and ends as soon as it starts.
 pub(crate) fn write_broken(lab: &Lab) -> Result<(), Failed> {
-    write_with(lab, "[sh, -c, \"echo no luck today; exit 3\"]", "[\"true\"]", "50s")
+    write_with(lab, "[sh, -c, \"echo no luck today; exit 3\"]", "[\"true\"]", "2m")
 }
 
 /// Writes an `app` that runs and is not healthy before a minute is over.

@@ -21,7 +21,7 @@ const IMAGE: &str = "trueup-test/busybox:1";
 const SAMPLE: usize = 6;
 
 /// How long a daemon may take to come to its crash point, or to converge without one.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// What is going on when the daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(
         // What works has all the time that a busy machine takes; what never will is given up on soon.
         let is_broken = broken && n == 3;
         let check = if is_broken { "[test, -f, /nowhere]" } else { "[test, -f, /www/index.html]" };
-        let startup = if is_broken { "2s" } else { "50s" };
+        let startup = if is_broken { "2s" } else { "2m" };
         let more = if n == 5 { "  dependsOn: [{component: web4}]\n" } else { "" };
         lab.component(
             &format!("web{n}"),

@@ -103,7 +103,7 @@ impl Part {
              labels: {{color: \"{label}\"}}\n  env: {{NUMBER: \"{variable}\"}}\n  readOnly: {read_only}\n  \
              resources: {{memory: {memory}Mi}}\n  dependsOn: [{after}]\n  \
              files:\n    - {{from: files/page{n}.html, to: /www/index.html}}\n  \
-             health: {{exec: [test, -f, /www/index.html], interval: 100ms, startup: 50s}}\n"
+             health: {{exec: [test, -f, /www/index.html], interval: 100ms, startup: 2m}}\n"
         );
         lab.component(&format!("part{n}"), &spec)
     }

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::rig::Engine;
 
 /// The longest that anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 

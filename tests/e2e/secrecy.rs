@@ -133,7 +133,7 @@ fn world(lab: &Lab, secret: &str) -> Result<(), Failed> {
         "  image: trueup-test/busybox:1\n  zone: data\n  command: [sh, -c, \"test -s /run/secrets/password && test -s /etc/app.conf && exec sleep 1000\"]\n  \
          stopSignal: SIGKILL\n  secrets:\n    - {name: password, from: \"secrets/app.age#password\", file: /run/secrets/password}\n  \
          files:\n    - {from: files/app.conf, to: /etc/app.conf, template: true, mode: \"0400\"}\n  \
-         health: {exec: [grep, -q, password, /etc/app.conf], startup: 50s}\n",
+         health: {exec: [grep, -q, password, /etc/app.conf], startup: 2m}\n",
     )?;
     lab.environment("  zones:\n    data: {}\n  components: [app]\n")?;
     lab.secret("secrets/app.age", &format!("password: '{secret}'\n"))

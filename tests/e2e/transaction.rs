@@ -17,7 +17,7 @@ fn web(image: &str, page: &str, more: &str) -> String {
         "  image: {image}\n  zone: data\n  command: [httpd, -f, -p, \"8080\", -h, /www]\n  stopGrace: 1s\n  \
          files:\n    - {{from: files/{page}, to: /www/index.html}}\n  \
          ports:\n    - {{name: http, port: 8080}}\n  \
-         health: {{exec: [wget, -q, -O, /dev/null, \"http://localhost:8080/\"], startup: 50s}}\n{more}"
+         health: {{exec: [wget, -q, -O, /dev/null, \"http://localhost:8080/\"], startup: 2m}}\n{more}"
     )
 }
 
@@ -33,7 +33,7 @@ fn five(lab: &Lab) -> Result<(), Failed> {
         &format!(
             "  image: {IMAGE}\n  zone: storage\n  workload: stateful\n  command: [sleep, infinity]\n  stopGrace: 1s\n  \
              docker: {{init: true}}\n  volumes:\n    - {{name: data, path: /data, owner: \"70:70\"}}\n  \
-             health: {{exec: [test, -d, /data], startup: 50s}}\n"
+             health: {{exec: [test, -d, /data], startup: 2m}}\n"
         ),
     )?;
     lab.environment(
@@ -61,8 +61,7 @@ fn a_commit_brings_an_environment_up(engine: &Engine) -> Result<(), Failed> {
     five(&lab)?;
     let commit = lab.commit("five servers")?;
     let _daemon = lab.daemon()?;
-    let status = lab.wait_for("the first apply", in_sync_at(&commit))?;
-    assert_eq!(status["health"], "Healthy");
+    lab.wait_for("the first apply", |status| in_sync_at(&commit)(status) && status["health"] == "Healthy")?;
     let containers = lab.containers()?;
     assert_eq!(containers.len(), 6, "{:?}", containers.keys());
     assert!(containers.values().all(|c| c["State"]["Running"] == true));
@@ -108,7 +107,7 @@ const BAD_COMMITS: [BadCommit; 8] = [
 fn never_healthy(lab: &Lab) -> Result<(), Failed> {
     let spec = web(IMAGE, "page2.html", "")
         .replace("localhost:8080", "localhost:1")
-        .replace("startup: 50s", "startup: 2s");
+        .replace("startup: 2m", "startup: 2s");
     lab.component("web2", &spec)
 }
 
@@ -275,7 +274,7 @@ fn schedules_go_on_while_a_commit_is_held(engine: &Engine) -> Result<(), Failed>
 
 fn what_becomes_healthy_again(engine: &Engine) -> Result<(), Failed> {
     let lab = Lab::new(engine)?;
-    app::write_checked(&lab, "first", "[sh, -c, \"! test -e /tmp/ill\"]", "50s")?;
+    app::write_checked(&lab, "first", "[sh, -c, \"! test -e /tmp/ill\"]", "2m")?;
     lab.replace_in_environment("spec:\n", "spec:\n  sync: {interval: 10m}\n")?;
     let first = lab.commit("first")?;
     let _daemon = lab.daemon()?;

@@ -95,7 +95,7 @@ fn a_rollback_is_held(engine: &Engine) -> Result<(), Failed> {
     says(&unknown, &[bad, &first[..7], &second[..7]])?;
 
     let back =
-        ["rollback", &lab.env, "--to", &first[..10], "--reason", "it is slow", "--yes", "--wait", "20s"];
+        ["rollback", &lab.env, "--to", &first[..10], "--reason", "it is slow", "--yes", "--wait", "5m"];
     let told = lab.exits(0, &back)?;
     says(&told, &["applied", &first[..7]])?;
     let held = lab.picture()?;
@@ -110,7 +110,7 @@ fn a_rollback_is_held(engine: &Engine) -> Result<(), Failed> {
     // Back to what a person went away from, and then on with the branch.
     lab.exits(
         0,
-        &["rollback", &lab.env, "--to", &second[..10], "--reason", "it was not", "--yes", "--wait", "20s"],
+        &["rollback", &lab.env, "--to", &second[..10], "--reason", "it was not", "--yes", "--wait", "5m"],
     )?;
     says(&lab.picture()?.to_string(), &["# second"])?;
     lab.exits(0, &["env", "release", &lab.env, "--reason", "go on"])?;

@@ -36,7 +36,7 @@ const EXPOSED: &str = "shown-to-the-engine-4712";
 
 /// Declares a component whose check reads a file as its user.
 fn reader(world: &mut World, script: &str, user: &str) {
-    let health = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2s"});
+    let health = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2m"});
     world.declare("web", json!({"user": user, "health": health, "command": ["/bin/sleep", "600"]}));
 }
 
@@ -140,7 +140,7 @@ fn exposed(rig: &Rig) -> Result<(), Failed> {
 
 fn volume_owner(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
-        let health = json!({"tcp": null, "exec": ["/bin/sh", "-c", "touch /bin/x /data/x"], "startup": "2s"});
+        let health = json!({"tcp": null, "exec": ["/bin/sh", "-c", "touch /bin/x /data/x"], "startup": "2m"});
         let volumes = json!([
             {"name": "data", "path": "/data", "owner": "70:71"},
             {"name": "copy", "path": "/bin", "owner": "70:71"},

@@ -298,7 +298,7 @@ fn remote(rig: &Rig) -> Result<(), Failed> {
         world.docker = Docker::connect(&rig.engine.parse().unwrap(), settings).unwrap();
         world.environment["zones"]["data"]["subnet"] = json!("10.214.251.0/24");
         let script = "test \"$(cat /etc/a.conf)\" = a && test \"$(stat -c %a:%u /etc/a.conf)\" = 444:7";
-        let exec = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2s"});
+        let exec = json!({"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2m"});
         world.declare("web", json!({"health": exec}));
         world.deliver("web", "/etc/a.conf", Plain("a\n"), 7);
         world.up().await?;

@@ -143,7 +143,7 @@ impl World {
             "command": ["/bin/httpd", "-f", "-p", "80"],
             "stopSignal": "SIGKILL",
             "ports": [{"name": "web", "port": 80}],
-            "health": {"tcp": {"port": 80}, "startup": "10s"},
+            "health": {"tcp": {"port": 80}, "startup": "2m"},
         });
         merge(&mut whole, spec);
         self.components.insert(name.to_owned(), whole);

@@ -373,5 +373,5 @@ async fn an_abandoned_fetch_ends() {
     let again = GitSource::open(config(&server.url(), &folder)).unwrap();
     let begin = Instant::now();
     drop(tokio::time::timeout(Duration::from_millis(300), again.fetch()).await);
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_mins(1));
 }
