@@ -18,6 +18,9 @@ use crate::{
     spec::{NetworkSpec, from_spec},
 };
 
+/// Why an engine does not remove a network. Where nobody is in it, it has lost count.
+const LOST_COUNT: &str = "has active endpoints";
+
 impl Docker {
     /// Returns the environment's networks of that name: more than one only if something went wrong.
     async fn networks_named(&self, identity: &Identity, name: &str) -> Result<Vec<Network>, TargetError> {
@@ -95,10 +98,14 @@ impl Docker {
         let members = self.network(id).await.ok().flatten().and_then(|network| network.containers);
         let names: Vec<String> =
             members.into_iter().flatten().filter_map(|(_, member)| member.name).collect();
-        if names.is_empty() {
-            return Err(failure);
-        }
-        Err(failure.help(format!("these still run in it: {}", names.join(", "))))
+        let help = match names.as_slice() {
+            [] if error.to_string().contains(LOST_COUNT) => {
+                "the engine lost count of who left it (moby/moby#42119), until it is started again".to_owned()
+            }
+            [] => return Err(failure),
+            names => format!("these still run in it: {}", names.join(", ")),
+        };
+        Err(failure.help(help))
     }
 
     /// Takes the creation of a network back, and makes the one again that it replaced.
