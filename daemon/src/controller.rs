@@ -5,6 +5,7 @@
 //! commit (notify) ─┐
 //! poll ────────────┤                  ┌─ worker ─ lease ─ reconcile ─ publish
 //! timer ───────────┼─ queue (names) ──┤
+//! engine's events ─┤                  │
 //! start ───────────┤                  └─ worker …
 //! failure ─ later ─┘
 //! ```
@@ -12,6 +13,7 @@
 mod busy;
 mod checkout;
 mod cron;
+mod engines;
 mod follow;
 mod timer;
 mod turn;
@@ -30,6 +32,7 @@ use crate::{
 use busy::Busy;
 use checkout::Checkouts;
 use cron::Crons;
+use engines::Engines;
 use timer::Timers;
 
 /// How long an environment rests whose target fails.
@@ -43,6 +46,7 @@ pub(crate) struct Daemon {
     crons: Crons,
     busy: Busy,
     checkouts: Checkouts,
+    engines: Engines,
     cancel: CancellationToken,
 }
 
@@ -60,6 +64,7 @@ pub(crate) async fn run(world: World) -> Result<u8, Failure> {
         crons: Crons::default(),
         busy: Busy::default(),
         checkouts: Checkouts::default(),
+        engines: Engines::default(),
         cancel: CancellationToken::new(),
     });
     let tasks = TaskTracker::new();

@@ -8,6 +8,7 @@ mod crash;
 mod hostile;
 mod inverse;
 mod lab;
+mod live;
 mod outage;
 mod people;
 mod proxy;
@@ -31,6 +32,7 @@ fn main() {
         trials.extend(supersede::trials(&engine));
         trials.extend(inverse::trials(&engine));
         trials.extend(secrecy::trials(&engine));
+        trials.extend(live::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {

@@ -70,6 +70,7 @@ impl Docker {
 
     /// Removes everything of an environment; its volumes only when that is said.
     pub async fn destroy(&self, identity: &Identity, with_volumes: bool) -> Result<(), TargetError> {
+        let _acting = self.mirror().act(identity.key());
         let containers = self.list_containers(owned(identity)).await?;
         let ids: Vec<String> = containers.into_iter().filter_map(|container| container.id).collect();
         try_join_all(ids.iter().map(|id| self.end(id))).await?;

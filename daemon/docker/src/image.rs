@@ -4,13 +4,15 @@
 //! else by the engine's own id. So the same reference means the same before and after it was pulled,
 //! and a locally loaded image whose tag moved is a change.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use bollard::{
     auth::DockerCredentials,
     errors::Error,
     models::{CreateImageInfo, ImageInspect},
     query_parameters::CreateImageOptionsBuilder,
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::try_join_all};
 use trueup_engine::{Blame, RunContext, TargetError, Wanted};
 use trueup_plan::ResourceId;
 use trueup_schema::{ContentDigest, Materials, ResolvedComponent};
@@ -19,8 +21,12 @@ use crate::{
     Docker,
     facts::ImageFact,
     failure::{found, one_line},
+    mirror::{Look, Question},
     spec::PullSpec,
 };
+
+/// An image that the engine has, or none.
+pub(crate) type KnownImage = Option<Arc<ImageInspect>>;
 
 /// What stands for the id of an image that neither engine nor registry could name yet.
 const UNRESOLVED: &str = "unresolved:";
@@ -92,25 +98,50 @@ impl Docker {
             .map_err(|error| self.failed(format!("look at the image `{reference}`"), &error))
     }
 
-    /// Returns what a wanted reference means now. A registry that cannot be asked is no failure here:
-    /// the pull will say so.
-    pub(crate) async fn resolve_image(
+    /// Returns what the wanted references mean now, and the images that the engine has of them. A registry that
+    /// cannot be asked is no failure here: the pull will say so.
+    pub(crate) async fn resolve_images(
         &self,
-        component: &ResolvedComponent,
+        look: &Look<'_>,
         wanted: &Wanted,
-    ) -> Result<Option<(String, ImageFact)>, TargetError> {
-        let Some(pull) = pull_spec(component, wanted, "") else { return Ok(None) };
+    ) -> Result<Vec<(String, ImageFact, KnownImage)>, TargetError> {
+        let components = wanted.resolved.components.values();
+        let pulls: BTreeMap<String, PullSpec> = components
+            .filter_map(|component| pull_spec(component, wanted, ""))
+            .map(|pull| (pull.reference.clone(), pull))
+            .collect();
+        try_join_all(pulls.values().map(|pull| self.resolve_image(look, pull, &wanted.materials))).await
+    }
+
+    async fn resolve_image(
+        &self,
+        look: &Look<'_>,
+        pull: &PullSpec,
+        materials: &Materials,
+    ) -> Result<(String, ImageFact, KnownImage), TargetError> {
         let reference = pull.reference.clone();
-        if let Some(image) = self.image(&reference).await? {
-            let volumes = image.config.as_ref().and_then(|config| config.volumes.clone()).unwrap_or_default();
-            let fact = ImageFact { id: identity(&image, &reference), present: true, volumes };
-            return Ok(Some((reference, fact)));
-        }
-        let id = match digest_of(&reference) {
-            Some(digest) => digest.to_owned(),
-            None => self.ask_registry(&pull, &wanted.materials).await,
+        let found = self.known_image(look, &reference).await?;
+        let fact = match &found {
+            Some(image) => {
+                let volumes =
+                    image.config.as_ref().and_then(|config| config.volumes.clone()).unwrap_or_default();
+                ImageFact { id: identity(image, &reference), present: true, volumes }
+            }
+            None => {
+                let id = match digest_of(&reference) {
+                    Some(digest) => digest.to_owned(),
+                    None => self.ask_registry(pull, materials).await,
+                };
+                ImageFact { id, present: false, volumes: Vec::new() }
+            }
         };
-        Ok(Some((reference, ImageFact { id, present: false, volumes: Vec::new() })))
+        Ok((reference, fact, found))
+    }
+
+    /// Returns an image that the engine has, as far as that can have changed.
+    pub(crate) async fn known_image(&self, look: &Look<'_>, name: &str) -> Result<KnownImage, TargetError> {
+        let call = async { Ok(self.image(name).await?.map(Arc::new)) };
+        look.ask(Question::Image(name.to_owned()), call).await
     }
 
     async fn ask_registry(&self, pull: &PullSpec, materials: &Materials) -> String {

@@ -2,6 +2,7 @@
 //!
 //! A run that is cancelled or whose time is up stops waiting, but the engine goes on with what it was
 //! asked. One call at a time for each resource: so an undo looks only after the act before it has ended.
+//! A check waits as well, but changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -66,13 +67,18 @@ impl Docker {
         resource: &ResourceId,
         act: &Act,
     ) -> Result<(), TargetError> {
-        if deed == Deed::Execute && matches!(act, Act::Fetch { .. } | Act::Run { .. } | Act::Verify { .. }) {
+        if deed == Deed::Execute && matches!(act, Act::Verify { .. }) {
+            return self.act(run, resource, act).await;
+        }
+        let acting = self.mirror().act(run.identity.key());
+        if deed == Deed::Execute && matches!(act, Act::Fetch { .. } | Act::Run { .. }) {
             // These wait for long and listen to the cancellation; what they leave is observed.
             return self.act(run, resource, act).await;
         }
         let turn = Turn::new(self.inflight(), (run.identity.uid.clone(), resource.clone()));
         let (docker, run, resource, act) = (self.clone(), run.clone(), resource.clone(), act.clone());
         let call = tokio::spawn(async move {
+            let _acting = acting;
             let _alone = turn.row.lock().await;
             match deed {
                 Deed::Execute => docker.act(&run, &resource, &act).await,

@@ -84,6 +84,7 @@ impl Docker {
         if is_running(&found) {
             return Ok(None);
         }
+        let _acting = self.mirror().act(run.identity.key());
         self.start(run, resource, &found).await?;
         Ok(Some(CronRun(found)))
     }

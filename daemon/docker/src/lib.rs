@@ -5,6 +5,7 @@
 //! observe: engine ─→ Live        inspect.rs reads a spec back from what the engine says
 //! compile: Wanted + Live ─→ Desired     container_spec.rs, zones.rs, address.rs; refuse.rs says no
 //! execute, undo, finish: Act ─→ engine  container.rs, network.rs, volume.rs; probe.rs waits
+//! follow: events ─→ what is known        mirror.rs: a look asks only what may have another answer by now
 //! ```
 //!
 //! An undo trusts what it observes: names and labels are computed, so a run that was killed finds what
@@ -28,6 +29,7 @@ mod image;
 mod inflight;
 mod inspect;
 mod job;
+mod mirror;
 mod names;
 mod namespace;
 mod network;
@@ -63,6 +65,7 @@ use trueup_schema::{Report, Subnet};
 pub use endpoint::Endpoint;
 pub use environment::Adoptable;
 pub use job::CronRun;
+pub use mirror::Change;
 pub use spec::{
     Check, ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
     PullSpec, ResourcesSpec, VolumeSpec,
@@ -70,6 +73,7 @@ pub use spec::{
 
 use facts::Engine;
 use inflight::{Deed, Inflight};
+use mirror::Mirror;
 use traffic::Traffic;
 
 /// How long one answer of the engine may take to begin.
@@ -124,6 +128,7 @@ struct Inner {
     inflight: Arc<Inflight>,
     traffic: Arc<Traffic>,
     unfinished: exec::Unfinished,
+    mirror: Arc<Mirror>,
 }
 
 impl Docker {
@@ -152,11 +157,20 @@ impl Docker {
             inflight: Arc::default(),
             traffic: Arc::default(),
             unfinished: exec::Unfinished::default(),
+            mirror: Arc::default(),
         })))
     }
 
     pub(crate) fn api(&self) -> &bollard::Docker {
         &self.0.api
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+
+    pub(crate) fn mirror(&self) -> &Arc<Mirror> {
+        &self.0.mirror
     }
 
     pub(crate) fn settings(&self) -> &Settings {

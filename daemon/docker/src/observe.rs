@@ -1,19 +1,19 @@
 //! One look at everything that an environment has on an engine, and at what stands in its way.
 //!
-//! Two filtered lists find the containers: by our label, and by the environment's prefix for names that
-//! are taken. Networks and volumes are one list each. Everything that needs a closer look is inspected
-//! at once.
+//! Containers, networks and volumes are one list each, of everything: also of what stands in the way. What
+//! needs a closer look is inspected at once, and what is known already is not asked for.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use bollard::{
     models::{ContainerInspectResponse, ContainerSummary, ImageInspect, Network, NetworkInspect, Volume},
     query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
 };
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all, try_join3};
 use trueup_engine::{Identity, TargetError, Wanted};
 use trueup_plan::{Foreign, Kind, Live, Observed, ResourceId, State};
 use trueup_schema::manifest::{self, Update, Workload};
@@ -26,6 +26,7 @@ use crate::{
     facts::{Facts, ImageFact, Occupied},
     failure::found,
     inspect::{self, Reading},
+    mirror::{Look, Question},
     names::{
         COMPONENT, ENV_UID, ENVIRONMENT, container_resource, engine_name, network_name, owner_of,
         set_aside_by,
@@ -38,19 +39,46 @@ use crate::{
 /// Everything that an engine was asked for.
 pub(crate) struct Sight {
     /// Containers with the environment's label.
-    own: Vec<ContainerInspectResponse>,
-    /// Containers whose name starts as ours do.
-    named: Vec<ContainerSummary>,
+    own: Vec<Arc<ContainerInspectResponse>>,
+    /// Every other container.
+    others: Vec<Listed>,
     /// Every network.
-    networks: Vec<Network>,
-    /// A closer look at those of the environment, by name.
-    zones: BTreeMap<String, NetworkInspect>,
-    /// Volumes with the environment's label or whose name holds ours.
-    volumes: Vec<Volume>,
+    networks: Arc<Vec<Network>>,
+    /// A closer look at those of the environment that others may be in, by name.
+    zones: BTreeMap<String, Arc<NetworkInspect>>,
+    /// Every volume that has a name by a person.
+    volumes: Arc<Vec<Volume>>,
     /// The images of the containers, by the engine's id.
-    images: BTreeMap<String, ImageInspect>,
+    images: BTreeMap<String, Arc<ImageInspect>>,
     /// The wanted images, by reference.
     wanted_images: BTreeMap<String, ImageFact>,
+}
+
+/// What counts of a listed container.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    id: String,
+    name: String,
+    image: String,
+    /// The environment's uid and name, by the labels.
+    uid: Option<String>,
+    environment: Option<String>,
+    networks: Vec<String>,
+}
+
+impl From<ContainerSummary> for Listed {
+    fn from(summary: ContainerSummary) -> Self {
+        let label = |key: &str| summary.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
+        let networks = summary.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+        Self {
+            name: summary_name(&summary).to_owned(),
+            uid: label(ENV_UID),
+            environment: label(ENVIRONMENT),
+            networks: networks.into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+            image: summary.image_id.unwrap_or_default(),
+            id: summary.id.unwrap_or_default(),
+        }
+    }
 }
 
 /// Filters as the engine takes them.
@@ -61,6 +89,15 @@ pub(crate) fn filter(key: &str, value: String) -> HashMap<String, Vec<String>> {
 /// Returns the filter for what carries the environment's label.
 pub(crate) fn owned(identity: &Identity) -> HashMap<String, Vec<String>> {
     filter("label", format!("{ENV_UID}={}", identity.uid))
+}
+
+impl Look<'_> {
+    /// Returns whether the members of a network have to be looked at. The engine's list of containers tells a
+    /// little late who joined: that is enough for one look, but not for an answer that is remembered.
+    fn must_see_members(&self, network: &Network, others: &[Listed]) -> bool {
+        let name = network.name.as_ref();
+        self.is_remembered() || others.iter().any(|other| other.networks.iter().any(|one| Some(one) == name))
+    }
 }
 
 /// Returns the name of a listed container, without the slash.
@@ -98,37 +135,76 @@ impl Docker {
     }
 
     async fn see(&self, identity: &Identity, wanted: &Wanted) -> Result<Sight, TargetError> {
-        let lists = futures::future::try_join4(
-            self.list_containers(owned(identity)),
-            self.list_containers(filter("name", format!("^/{}-", identity.environment))),
-            self.list_networks(),
-            self.list_volumes(identity),
+        let look = self.mirror().look(identity);
+        let lists = try_join3(
+            look.ask(Question::Containers, self.every_container()),
+            look.ask(Question::Networks, async { Ok(Arc::new(self.list_networks().await?)) }),
+            look.ask(Question::Volumes, self.every_volume()),
         );
-        let components: Vec<_> = wanted.resolved.components.values().collect();
-        let resolved = components.iter().map(|component| self.resolve_image(component, wanted));
-        let ((own, named, networks, volumes), wanted_images) =
-            futures::future::try_join(lists, try_join_all(resolved)).await?;
-        let ids: Vec<String> = own.iter().filter_map(|summary| summary.id.clone()).collect();
-        let mut images: Vec<String> = own.iter().filter_map(|summary| summary.image_id.clone()).collect();
-        images.sort();
-        images.dedup();
-        let is_own = |network: &&Network| is_own(identity, network.labels.as_ref());
-        let zones: Vec<&Network> = networks.iter().filter(is_own).collect();
-        let (own, zones, images) = futures::future::try_join3(
-            try_join_all(ids.iter().map(|id| self.container(id))),
-            try_join_all(zones.iter().map(|network| self.closer_network(network))),
-            try_join_all(images.iter().map(|id| async { Ok((id.clone(), self.image(id).await?)) })),
+        let ((containers, networks, volumes), resolved) =
+            try_join(lists, self.resolve_images(&look, wanted)).await?;
+        let (own, others): (Vec<Listed>, Vec<Listed>) =
+            containers.iter().cloned().partition(|listed| listed.uid.as_ref() == Some(&identity.uid));
+        let mut images: BTreeMap<String, Arc<ImageInspect>> = resolved
+            .iter()
+            .filter_map(|(_, _, image)| Some((image.as_ref()?.id.clone()?, Arc::clone(image.as_ref()?))))
+            .collect();
+        let missing: BTreeSet<&String> =
+            own.iter().map(|listed| &listed.image).filter(|id| !images.contains_key(*id)).collect();
+        let is_zone = |network: &&Network| is_own(identity, network.labels.as_ref());
+        let zones = networks.iter().filter(is_zone).filter(|network| look.must_see_members(network, &others));
+        let (own, zones, missing) = try_join3(
+            try_join_all(own.iter().map(|listed| self.known_container(&look, &listed.id))),
+            try_join_all(zones.map(|network| self.members(&look, network))),
+            try_join_all(
+                missing
+                    .into_iter()
+                    .map(async |id| Ok(self.known_image(&look, id).await?.map(|image| (id.clone(), image)))),
+            ),
         )
         .await?;
+        images.extend(missing.into_iter().flatten());
         Ok(Sight {
             own: own.into_iter().flatten().collect(),
-            named,
+            others,
             zones: zones.into_iter().flatten().collect(),
             networks,
             volumes,
-            images: images.into_iter().filter_map(|(id, image)| Some((id, image?))).collect(),
-            wanted_images: wanted_images.into_iter().flatten().collect(),
+            images,
+            wanted_images: resolved.into_iter().map(|(reference, fact, _)| (reference, fact)).collect(),
         })
+    }
+
+    async fn every_container(&self) -> Result<Arc<Vec<Listed>>, TargetError> {
+        let containers = self.list_containers(HashMap::new()).await?;
+        Ok(Arc::new(containers.into_iter().map(Listed::from).collect()))
+    }
+
+    async fn every_volume(&self) -> Result<Arc<Vec<Volume>>, TargetError> {
+        let mut volumes = self.volumes_of([HashMap::new()]).await?;
+        // Ours have one; a name that an engine made up, of which there may be thousands, has none.
+        volumes.retain(|volume| volume.name.contains('-'));
+        Ok(Arc::new(volumes))
+    }
+
+    async fn known_container(
+        &self,
+        look: &Look<'_>,
+        id: &str,
+    ) -> Result<Option<Arc<ContainerInspectResponse>>, TargetError> {
+        let call = async { Ok(self.container(id).await?.map(Arc::new)) };
+        look.ask(Question::Container(id.to_owned()), call).await
+    }
+
+    async fn members(
+        &self,
+        look: &Look<'_>,
+        network: &Network,
+    ) -> Result<Option<(String, Arc<NetworkInspect>)>, TargetError> {
+        let id = network.id.as_deref().unwrap_or_default();
+        let call = async { Ok(self.network(id).await?.map(Arc::new)) };
+        let members = look.ask(Question::Members(id.to_owned()), call).await?;
+        Ok(members.map(|members| (network.name.clone().unwrap_or_default(), members)))
     }
 
     pub(crate) async fn list_containers(
@@ -174,15 +250,6 @@ impl Docker {
         let none = None::<bollard::query_parameters::InspectContainerOptions>;
         found(self.api().inspect_container(name, none).await)
             .map_err(|error| self.failed(format!("look at the container `{name}`"), &error))
-    }
-
-    async fn closer_network(
-        &self,
-        network: &Network,
-    ) -> Result<Option<(String, NetworkInspect)>, TargetError> {
-        let id = network.id.as_deref().unwrap_or_default();
-        let name = network.name.clone().unwrap_or_default();
-        Ok(self.network(id).await?.map(|closer| (name, closer)))
     }
 
     /// Returns whether the engine's bridges are in our network namespace.
@@ -266,8 +333,8 @@ pub(crate) fn is_own(identity: &Identity, labels: Option<&HashMap<String, String
     labels.and_then(|labels| labels.get(ENV_UID)).is_some_and(|uid| *uid == identity.uid)
 }
 
-fn taken(what: String, labels: Option<&HashMap<String, String>>) -> Foreign {
-    let why = match labels.and_then(|labels| labels.get(ENVIRONMENT)) {
+fn taken(what: String, environment: Option<&String>) -> Foreign {
+    let why = match environment {
         Some(environment) => {
             format!(
                 "has a name that is needed, and was made for an environment `{environment}` that this store does \
@@ -281,12 +348,13 @@ fn taken(what: String, labels: Option<&HashMap<String, String>>) -> Foreign {
 
 fn add_networks(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut Live) {
     let prefix = format!("{}-", identity.environment);
-    for network in &sight.networks {
+    for network in sight.networks.iter() {
         let name = network.name.clone().unwrap_or_default();
         let Some(zone) = name.strip_prefix(&prefix) else { continue };
         if !is_own(identity, network.labels.as_ref()) {
             if wanted.resolved.spec.zones.contains_key(zone) {
-                live.foreign.push(taken(format!("network {name}"), network.labels.as_ref()));
+                let environment = network.labels.as_ref().and_then(|labels| labels.get(ENVIRONMENT));
+                live.foreign.push(taken(format!("network {name}"), environment));
             }
             continue;
         }
@@ -344,7 +412,11 @@ fn guests(sight: &Sight, network: &str) -> Vec<(String, Option<String>)> {
 
 fn strangers(identity: &Identity, sight: &Sight) -> BTreeMap<String, Vec<Ipv4Addr>> {
     let prefix = format!("{}-", identity.environment);
-    let zones = sight.zones.keys().filter_map(|name| Some((name, name.strip_prefix(&prefix)?)));
+    let own = sight.networks.iter().filter(|network| is_own(identity, network.labels.as_ref()));
+    let zones = own.filter_map(|network| {
+        let name = network.name.as_ref()?;
+        Some((name, name.strip_prefix(&prefix)?))
+    });
     zones
         .map(|(name, zone)| {
             let guests = guests(sight, name);
@@ -367,11 +439,11 @@ fn add_volumes(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut L
             volumes.map(|volume| (format!("{}-{}", component.name, volume.name), volume.owner.clone()))
         })
         .collect();
-    for volume in &sight.volumes {
+    for volume in sight.volumes.iter() {
         let Some(name) = volume.name.strip_prefix(&prefix) else { continue };
         if !is_own(identity, Some(&volume.labels)) {
             if declared.contains_key(name) {
-                live.foreign.push(taken(format!("volume {}", volume.name), Some(&volume.labels)));
+                live.foreign.push(taken(format!("volume {}", volume.name), volume.labels.get(ENVIRONMENT)));
             }
             continue;
         }
@@ -391,7 +463,8 @@ fn add_containers(
     (facts, hints): (&Facts, &BTreeMap<ResourceId, ContainerSpec>),
     live: &mut Live,
 ) {
-    let zones = zone_names(identity, sight.zones.keys());
+    let own = sight.networks.iter().filter(|network| is_own(identity, network.labels.as_ref()));
+    let zones = zone_names(identity, own.filter_map(|network| network.name.as_ref()));
     for found in &sight.own {
         let name = inspected_name(found);
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
@@ -411,7 +484,7 @@ fn add_containers(
         }
         let reading = Reading {
             engine: &facts.engine,
-            image: found.image.as_ref().and_then(|image| sight.images.get(image)),
+            image: found.image.as_ref().and_then(|image| sight.images.get(image)).map(Arc::as_ref),
             hint: hints.get(&id),
             zones: &zones,
             key: &wanted.digest_key,
@@ -425,11 +498,8 @@ fn add_containers(
         live.resources.insert(id, observed);
     }
     let needed: Vec<String> = hints.keys().map(|id| engine_name(identity, id)).collect();
-    for summary in sight.named.iter().filter(|summary| !is_own(identity, summary.labels.as_ref())) {
-        let name = summary_name(summary);
-        if needed.iter().any(|needed| needed == name) {
-            live.foreign.push(taken(format!("container {name}"), summary.labels.as_ref()));
-        }
+    for other in sight.others.iter().filter(|other| needed.contains(&other.name)) {
+        live.foreign.push(taken(format!("container {}", other.name), other.environment.as_ref()));
     }
 }
 

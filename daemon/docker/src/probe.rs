@@ -2,7 +2,7 @@
 //!
 //! A container that ends or starts again while it is waited for has failed: nothing is gained by waiting on.
 
-use std::{collections::HashMap, fmt, net::Ipv4Addr, time::Duration};
+use std::{collections::HashMap, fmt, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bollard::{
     container::LogOutput,
@@ -58,7 +58,7 @@ impl Docker {
         let mut pause = SOON;
         let mut reason = None;
         loop {
-            let Some(found) = self.container(&name).await? else {
+            let Some(found) = self.checked(run, &name, probe).await? else {
                 return Err(moved(format!("the container `{name}` is gone")));
             };
             let starts = *first.get_or_insert_with(|| starts_before(run, &found));
@@ -98,6 +98,20 @@ impl Docker {
                 }
             }
             pause = (pause * 2).min(probe.interval).max(SOON);
+        }
+    }
+
+    /// Returns the container that is checked: for one look at what runs, as it is known.
+    async fn checked(
+        &self,
+        run: &RunContext,
+        name: &str,
+        probe: &Probe,
+    ) -> Result<Option<Arc<ContainerInspectResponse>>, TargetError> {
+        let known = || self.mirror().container(&run.identity.key(), name);
+        match probe.startup.is_zero().then(known).flatten() {
+            Some(known) => Ok(Some(known)),
+            None => Ok(self.container(name).await?.map(Arc::new)),
         }
     }
 

@@ -11,7 +11,7 @@ use trueup_engine::{
 use trueup_schema::TargetName;
 use trueup_store::{Lease, Sqlite};
 
-use super::{Daemon, busy::when_free, checkout::Checkout, cron};
+use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
 use crate::{
     failure::{Failure, Kind},
     material, progress,
@@ -101,7 +101,7 @@ async fn tell(daemon: &Daemon, key: &EnvKey, result: &Result<Concluded, Failure>
 }
 
 async fn reconcile_newest(
-    daemon: &Daemon,
+    daemon: &Arc<Daemon>,
     key: &EnvKey,
     lease: &Lease,
     trigger: Trigger,
@@ -123,14 +123,15 @@ async fn reconcile_newest(
 }
 
 /// Returns the newest commit of an environment, and where it runs.
-fn newest(daemon: &Daemon, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
+fn newest(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
     let checkout = daemon
         .checkouts
         .newest(&key.source)
         .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-    let target = catalogue.resolve(&key.environment)?.spec.target.docker;
-    let target = daemon.world.target(&target, &key.source)?;
+    let name = catalogue.resolve(&key.environment)?.spec.target.docker;
+    let target = daemon.world.target(&name, &key.source)?;
+    engines::follow(daemon, &name, &target);
     Ok((checkout, target))
 }
 
@@ -180,7 +181,7 @@ pub(crate) fn target_of(daemon: &Daemon, key: &EnvKey, target: &str) -> Result<D
 
 impl Daemon {
     /// Returns whether the newest commit of the source no longer declares an environment.
-    fn is_orphaned(&self, key: &EnvKey) -> bool {
+    pub(super) fn is_orphaned(&self, key: &EnvKey) -> bool {
         let checkout = self.checkouts.newest(&key.source);
         let catalogue = checkout.as_ref().and_then(|checkout| checkout.catalogue.as_ref().ok());
         catalogue.is_some_and(|catalogue| !catalogue.environments().any(|name| *name == key.environment))

@@ -5,9 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "it is a test program")]
 
+mod counter;
 mod cycle;
 mod delivery;
 mod images;
+mod live;
 mod obstacles;
 mod rig;
 mod waiting;
@@ -25,7 +27,8 @@ type Test = fn(&Rig) -> Result<(), Failed>;
 const INSIDE: &str = "TRUEUP_TEST_INSIDE";
 
 fn tests() -> Vec<(&'static str, Test)> {
-    [cycle::tests(), waiting::tests(), delivery::tests(), images::tests(), obstacles::tests()].concat()
+    [cycle::tests(), waiting::tests(), delivery::tests(), images::tests(), obstacles::tests(), live::tests()]
+        .concat()
 }
 
 fn main() -> ExitCode {

@@ -41,6 +41,9 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 /// One environment on one engine.
 pub(crate) struct World {
     pub(crate) docker: Docker,
+    settings: Settings,
+    /// The engine's own address.
+    engine: String,
     pub(crate) api: bollard::Docker,
     pub(crate) identity: Identity,
     pub(crate) folder: tempfile::TempDir,
@@ -120,7 +123,9 @@ impl World {
         let environment = format!("dk{process:x}-{number}");
         let path = rig.engine.trim_start_matches("unix://");
         Self {
-            docker: Docker::connect(&rig.engine.parse().unwrap(), settings).unwrap(),
+            docker: Docker::connect(&rig.engine.parse().unwrap(), settings.clone()).unwrap(),
+            settings,
+            engine: rig.engine.clone(),
             api: bollard::Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).unwrap(),
             identity: Identity {
                 store: "test".into(),
@@ -247,9 +252,25 @@ impl World {
         Ok((live, desired))
     }
 
+    /// Reaches the engine at another address, as somebody who knows nothing of it yet.
+    pub(crate) fn reach_by(&mut self, address: &str) {
+        self.docker = Docker::connect(&address.parse().unwrap(), self.settings.clone()).unwrap();
+    }
+
+    /// Observes like somebody who knows nothing of the engine yet.
+    pub(crate) async fn look_anew(&self) -> Result<Live, Failed> {
+        let docker = Docker::connect(&self.engine.parse().unwrap(), self.settings.clone()).unwrap();
+        docker.observe(&self.identity, &self.wanted()).await.map_err(|error| failure(&error))
+    }
+
     /// Returns a run with the next number.
     pub(crate) fn next_run(&mut self) -> RunContext {
         self.run += 1;
+        self.run()
+    }
+
+    /// Returns the run that goes on.
+    pub(crate) fn run(&self) -> RunContext {
         RunContext {
             identity: self.identity.clone(),
             run: RunId(self.run),

@@ -1,0 +1,90 @@
+//! Follows the events of an engine.
+
+use std::{io, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use trueup_engine::{Backoff, TargetError};
+
+use super::{Change, event, stream::Events};
+use crate::Docker;
+
+/// How long an engine is left alone whose events cannot be heard.
+const PATIENCE: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+
+/// How long answers are believed at most. The engine is silent about some things, such as a stopped container
+/// that joins a network, and a connection over a network may have died unnoticed. What else has to be looked
+/// at from time to time, such as files in the containers of a remote engine, belongs here too.
+const AUDIT: Duration = Duration::from_mins(10);
+
+/// How the hearing of events ended.
+enum End {
+    /// By the engine or the connection.
+    Lost(io::Error),
+    /// To begin anew.
+    Audit,
+}
+
+impl Docker {
+    /// Keeps what is known of the engine current until `cancel`. One task an engine does it.
+    pub async fn follow(&self, cancel: &CancellationToken) {
+        let mut failures = 0;
+        let mut why = Change::Echo;
+        loop {
+            let began = Instant::now();
+            let end = tokio::select! {
+                end = self.hear(why) => end,
+                () = cancel.cancelled() => return,
+            };
+            self.mirror().state().end_hearing();
+            why = match &end {
+                Ok(End::Audit) => Change::Echo,
+                _ => Change::Foreign,
+            };
+            // A stream that held for a while is no failure in a row.
+            failures = if began.elapsed() > PATIENCE.longest { 0 } else { failures + 1 };
+            match end {
+                Ok(End::Audit) => continue,
+                Ok(End::Lost(error)) => {
+                    tracing::warn!(engine = %self.endpoint(), %error, "its events are not heard")
+                }
+                Err(error) => {
+                    tracing::debug!(engine = %self.endpoint(), %error, "its events cannot be heard")
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PATIENCE.jittered(failures)) => {}
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    /// Hears the events until they end.
+    async fn hear(&self, why: Change) -> Result<End, TargetError> {
+        let info = self.api().info().await;
+        let info = info.map_err(|error| self.failed("ask the engine for its time", &error))?;
+        let time = info.system_time.and_then(|time| time.parse().ok()).unwrap_or_else(Timestamp::now);
+        let since = format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+        let mut events = match Events::open(self.endpoint(), &since).await {
+            Ok(events) => events,
+            Err(error) => return Ok(End::Lost(error)),
+        };
+        self.mirror().state().begin_hearing(why);
+        self.mirror().bell.notify_one();
+        tracing::debug!(engine = %self.endpoint(), "its events are heard");
+        let audit = Instant::now() + AUDIT;
+        loop {
+            let line = match timeout_at(audit, events.next()).await {
+                Ok(Ok(Some(line))) => line,
+                Ok(Ok(None)) => return Ok(End::Lost(io::Error::from(io::ErrorKind::UnexpectedEof))),
+                Ok(Err(error)) => return Ok(End::Lost(error)),
+                Err(_) => return Ok(End::Audit),
+            };
+            let Some(event) = event::read(&line) else { continue };
+            if self.mirror().state().hear(&event, std::time::Instant::now()) {
+                self.mirror().bell.notify_one();
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What is remembered of one engine, and for whom: pure, so that events can come in any order in a test.
+//!
+//! The invariant: an answer is remembered only while the events are heard that would put it in doubt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use trueup_engine::{EnvKey, Identity};
+
+use super::{
+    event::Event,
+    memo::{Knowledge, Memo, Ticket},
+    question::Question,
+};
+
+/// For how many looks an answer is kept that none of them asked for.
+const LOOKS: u64 = 4;
+
+/// How late an event may come.
+const ECHO: Duration = Duration::from_secs(1);
+
+/// How a change came about, as far as that can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// While trueup itself worked on the environment, or right after: most likely its own doing.
+    Echo,
+    /// By somebody else.
+    Foreign,
+}
+
+/// An environment that looks at the engine.
+#[derive(Debug, Default)]
+struct Reader {
+    uid: String,
+    /// What the names of its things begin with.
+    prefix: String,
+    looks: u64,
+    /// What its last looks asked for, with the number of the last one.
+    asked: BTreeMap<Question, u64>,
+    /// How many acts of our own are under way.
+    acting: u32,
+    acted: Option<Instant>,
+}
+
+impl Reader {
+    fn change(&self, now: Instant) -> Change {
+        let echoes = self.acted.is_some_and(|acted| now.duration_since(acted) < ECHO);
+        if self.acting > 0 || echoes { Change::Echo } else { Change::Foreign }
+    }
+}
+
+/// What is remembered of one engine.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Whether its events are heard.
+    hears: bool,
+    memo: Memo<Question>,
+    readers: BTreeMap<EnvKey, Reader>,
+    /// Who has to be told.
+    changed: BTreeMap<EnvKey, Change>,
+}
+
+impl State {
+    /// Begins a look of an environment.
+    pub(crate) fn look(&mut self, identity: &Identity) {
+        let key = identity.key();
+        let is_new = self.readers.get(&key).is_none_or(|reader| reader.uid != identity.uid);
+        if is_new {
+            // Events that concerned nobody were not heeded.
+            self.memo.doubt(|question| matches!(question, Question::Containers | Question::Volumes));
+        }
+        let reader = self.readers.entry(key).or_default();
+        reader.uid.clone_from(&identity.uid);
+        reader.prefix = format!("{}-", identity.environment);
+        reader.looks += 1;
+        let oldest = reader.looks.saturating_sub(LOOKS);
+        let old: Vec<Question> =
+            reader.asked.extract_if(.., |_, asked| *asked < oldest).map(|(question, _)| question).collect();
+        let is_asked =
+            |question: &&Question| self.readers.values().any(|reader| reader.asked.contains_key(*question));
+        old.iter().filter(|question| !is_asked(question)).for_each(|question| self.memo.forget(question));
+    }
+
+    /// Returns the answer, or leave to ask; no ticket when the answer cannot be kept.
+    pub(crate) fn ask<T: Clone + 'static>(
+        &mut self,
+        key: &EnvKey,
+        question: &Question,
+    ) -> Result<T, Option<Ticket>> {
+        if let Some(reader) = self.readers.get_mut(key) {
+            reader.asked.insert(question.clone(), reader.looks);
+        }
+        if !self.hears {
+            return Err(None);
+        }
+        match self.memo.ask(question) {
+            Knowledge::Known(answer) => Ok(answer),
+            Knowledge::Doubtful(ticket) => Err(Some(ticket)),
+        }
+    }
+
+    /// Remembers an answer, unless there was a doubt since it was asked for.
+    pub(crate) fn record<T: Send + Sync + 'static>(
+        &mut self,
+        question: &Question,
+        ticket: Ticket,
+        answer: T,
+    ) {
+        self.memo.record(question, ticket, answer);
+    }
+
+    /// Returns the first answer about a container of the environment that is known and `meets`.
+    pub(crate) fn find<T: Clone + 'static>(&self, key: &EnvKey, meets: impl Fn(&T) -> bool) -> Option<T> {
+        let asked = self.readers.get(key)?.asked.keys();
+        let containers = asked.filter(|question| matches!(question, Question::Container(_)));
+        containers.filter_map(|question| self.memo.known::<T>(question)).find(|answer| meets(answer)).cloned()
+    }
+
+    /// The events are heard from now on: everything has to be asked once more.
+    pub(crate) fn begin_hearing(&mut self, why: Change) {
+        self.hears = true;
+        self.memo.clear();
+        let all: Vec<EnvKey> = self.readers.keys().cloned().collect();
+        self.tell(all.into_iter().map(|key| (key, why)));
+    }
+
+    /// The events are not heard any more: nothing is known.
+    pub(crate) fn end_hearing(&mut self) {
+        self.hears = false;
+        self.memo.clear();
+    }
+
+    /// Takes note of an event; returns whether somebody has to be told.
+    pub(crate) fn hear(&mut self, event: &Event, now: Instant) -> bool {
+        let concerned = self.concerned(event);
+        // The engine's own lists are of everything, but only what an environment is about puts them in doubt.
+        let heeded = |question: &Question| {
+            !concerned.is_empty() || !matches!(question, Question::Containers | Question::Volumes)
+        };
+        self.memo.doubt(|question| heeded(question) && question.is_touched_by(event));
+        let changes = concerned.into_iter().map(|key| {
+            let change = self.readers[&key].change(now);
+            (key, change)
+        });
+        let changes: Vec<_> = changes.collect();
+        self.tell(changes.into_iter())
+    }
+
+    /// Returns the environments that an event is about.
+    fn concerned(&self, event: &Event) -> BTreeSet<EnvKey> {
+        let starts = |reader: &Reader, name: &String| name.starts_with(&reader.prefix);
+        let owner = |uid: &String| self.readers.values().any(|reader| reader.uid == *uid);
+        let is_about = |reader: &Reader| match event {
+            Event::Container { uid: Some(uid), .. } if owner(uid) => reader.uid == *uid,
+            Event::Container { names, .. } => names.iter().any(|name| starts(reader, name)),
+            Event::Volume { name } => starts(reader, name),
+            Event::Network { name, .. } if starts(reader, name) => true,
+            _ => reader.asked.keys().any(|question| match question {
+                // One network more is no reason for all to look.
+                Question::Networks => matches!(event, Event::Everything),
+                question => question.is_touched_by(event),
+            }),
+        };
+        let about = self.readers.iter().filter(|(_, reader)| is_about(reader));
+        about.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn tell(&mut self, changes: impl Iterator<Item = (EnvKey, Change)>) -> bool {
+        for (key, change) in changes {
+            let known = self.changed.entry(key).or_insert(change);
+            *known = change.max(*known);
+        }
+        !self.changed.is_empty()
+    }
+
+    /// Returns whether the events are heard.
+    pub(crate) fn hears(&self) -> bool {
+        self.hears
+    }
+
+    /// Returns who has to be told, once.
+    pub(crate) fn take_changed(&mut self) -> BTreeMap<EnvKey, Change> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// An act of our own begins.
+    pub(crate) fn begin_act(&mut self, key: &EnvKey) {
+        if let Some(reader) = self.readers.get_mut(key) {
+            reader.acting += 1;
+        }
+    }
+
+    /// An act of our own has ended: whatever it touched is asked again, also before its events come.
+    pub(crate) fn end_act(&mut self, key: &EnvKey, now: Instant) {
+        let mut touched = BTreeSet::from([Question::Containers, Question::Networks, Question::Volumes]);
+        if let Some(reader) = self.readers.get_mut(key) {
+            reader.acting = reader.acting.saturating_sub(1);
+            reader.acted = Some(now);
+            touched.extend(reader.asked.keys().cloned());
+        }
+        self.memo.doubt(|question| touched.contains(question));
+    }
+}
