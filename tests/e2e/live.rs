@@ -25,7 +25,7 @@ fn repaired_at_once(engine: &Engine) -> Result<(), Failed> {
     let _daemon = lab.daemon()?;
     lab.wait_for("the first commit", in_sync_at(&commit))?;
     let app = format!("{}-app", lab.env);
-    for what in [&["kill"][..], &["stop", "-t", "0"], &["pause"], &["rm", "-f"]] {
+    for what in [&["kill"][..], &["stop", "-t", "0"], &["rm", "-f"]] {
         let mut arguments = what.to_vec();
         arguments.push(&app);
         lab.docker(&arguments)?;
@@ -33,7 +33,7 @@ fn repaired_at_once(engine: &Engine) -> Result<(), Failed> {
         let runs = || {
             let containers = lab.containers()?;
             let state = containers.get(&format!("/{app}")).map(|container| container["State"].clone());
-            Ok(state.is_some_and(|state| state["Running"] == true && state["Paused"] == false))
+            Ok(state.is_some_and(|state| state["Running"] == true))
         };
         lab.wait_until(&format!("the repair after `docker {}`", what[0]), runs)?;
         lab.wait_for("the status after the repair", in_sync_at(&commit))?;

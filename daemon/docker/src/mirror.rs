@@ -19,6 +19,8 @@ mod memo;
 mod question;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -151,10 +151,12 @@ impl State {
     /// Returns the environments that an event is about.
     fn concerned(&self, event: &Event) -> BTreeSet<EnvKey> {
         let starts = |reader: &Reader, name: &String| name.starts_with(&reader.prefix);
-        let owner = |uid: &String| self.readers.values().any(|reader| reader.uid == *uid);
         let is_about = |reader: &Reader| match event {
-            Event::Container { uid: Some(uid), .. } if owner(uid) => reader.uid == *uid,
-            Event::Container { names, .. } => names.iter().any(|name| starts(reader, name)),
+            Event::Container { uid: Some(uid), .. } if reader.uid == *uid => true,
+            // Somebody else's matters by its name only.
+            Event::Container { names, listed, .. } => {
+                *listed && names.iter().any(|name| starts(reader, name))
+            }
             Event::Volume { name } => starts(reader, name),
             Event::Network { name, .. } if starts(reader, name) => true,
             _ => reader.asked.keys().any(|question| match question {
