@@ -108,32 +108,28 @@ impl Docker {
     }
 
     /// Puts the digest of what is really there into `files`; returns whether one was another. A file that
-    /// is missing is no difference: the container still has it, or gets it before it starts.
-    pub(crate) async fn read_back(
+    /// is missing is no difference: the container still has it, or gets it before it starts. One that was
+    /// not written since it was read is not read again.
+    pub(crate) fn read_back(
         &self,
         identity: &Identity,
         component: &ComponentName,
         files: &mut FileSpecs,
         key: &DigestKey,
-    ) -> Result<bool, TargetError> {
-        if files.is_empty() {
-            return Ok(false);
-        }
+    ) -> bool {
         let sources = sources(self.settings(), identity, component, files);
-        let read = |(path, source): (String, PathBuf)| Some((path, Secret::new(fs::read(source).ok()?)));
-        let contents = blocking(move || Ok(sources.into_iter().filter_map(read).collect::<Vec<_>>())).await?;
         let mut changed = false;
-        for (path, content) in contents {
-            let Some(file) = files.get_mut(&path) else { continue };
-            let digest = if file.digest.is_secret() {
-                ContentDigest::of_secret(key, content.expose())
-            } else {
-                ContentDigest::of_plain(content.expose())
+        for (path, file) in files {
+            let is_secret = file.digest.is_secret();
+            let read = |bytes| digest(&Secret::new(bytes), is_secret.then_some(key));
+            let Some(digest) = sources.get(path).and_then(|source| self.readings().digest(source, read))
+            else {
+                continue;
             };
             changed |= digest != file.digest;
             file.digest = digest;
         }
-        Ok(changed)
+        changed
     }
 
     /// Removes the generations of a component that no container mounts any more.
@@ -156,7 +152,9 @@ impl Docker {
             .collect();
         let folders =
             [false, true].map(|secret| component_folder(self.settings(), identity, component, secret));
-        blocking(move || folders.iter().try_for_each(|folder| sweep(folder, &used))).await
+        blocking(move || folders.iter().try_for_each(|folder| sweep(folder, &used))).await?;
+        self.readings().forget_removed();
+        Ok(())
     }
 }
 
@@ -176,6 +174,14 @@ pub(crate) fn remove_folder(folder: &Path) -> Result<(), TargetError> {
             Err(file_failure("remove", folder, &error))
         }
         _ => Ok(()),
+    }
+}
+
+/// Returns the digest of what is in a file: of a secret by the key.
+fn digest(content: &Secret<Vec<u8>>, key: Option<&DigestKey>) -> ContentDigest {
+    match key {
+        Some(key) => ContentDigest::of_secret(key, content.expose()),
+        None => ContentDigest::of_plain(content.expose()),
     }
 }
 

@@ -39,6 +39,7 @@ mod places;
 mod preflight;
 mod probe;
 mod problems;
+mod readings;
 mod redact;
 mod refuse;
 mod rules;
@@ -74,6 +75,7 @@ pub use spec::{
 use facts::Engine;
 use inflight::{Deed, Inflight};
 use mirror::Mirror;
+use readings::Readings;
 use traffic::Traffic;
 
 /// How long one answer of the engine may take to begin.
@@ -129,6 +131,7 @@ struct Inner {
     traffic: Arc<Traffic>,
     unfinished: exec::Unfinished,
     mirror: Arc<Mirror>,
+    readings: Readings,
 }
 
 impl Docker {
@@ -158,6 +161,7 @@ impl Docker {
             traffic: Arc::default(),
             unfinished: exec::Unfinished::default(),
             mirror: Arc::default(),
+            readings: Readings::default(),
         })))
     }
 
@@ -171,6 +175,10 @@ impl Docker {
 
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
         &self.0.mirror
+    }
+
+    pub(crate) fn readings(&self) -> &Readings {
+        &self.0.readings
     }
 
     pub(crate) fn settings(&self) -> &Settings {

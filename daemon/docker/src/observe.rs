@@ -128,7 +128,7 @@ impl Docker {
         let hints = self.hints(identity, wanted, &facts, &live);
         add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);
         self.add_standbys(identity, wanted, facts, &mut live);
-        self.add_changed_files(identity, wanted, &mut live).await?;
+        self.add_changed_files(identity, wanted, &mut live);
         live.foreign.sort();
         live.foreign.dedup();
         Ok(live)
@@ -308,23 +308,17 @@ impl Docker {
     }
 
     /// Puts the digest of what is really there in place of a delivered file's own, where they differ.
-    async fn add_changed_files(
-        &self,
-        identity: &Identity,
-        wanted: &Wanted,
-        live: &mut Live,
-    ) -> Result<(), TargetError> {
+    fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
         if !self.is_local() {
-            return Ok(());
+            return;
         }
         for (id, observed) in &mut live.resources {
             let Some(component) = &id.component else { continue };
             let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
-            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key).await? {
+            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key) {
                 observed.spec = to_spec(&spec);
             }
         }
-        Ok(())
     }
 }
 
