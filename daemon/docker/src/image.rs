@@ -121,19 +121,15 @@ impl Docker {
     ) -> Result<(String, ImageFact, KnownImage), TargetError> {
         let reference = pull.reference.clone();
         let found = self.known_image(look, &reference).await?;
-        let fact = match &found {
-            Some(image) => {
-                let volumes =
-                    image.config.as_ref().and_then(|config| config.volumes.clone()).unwrap_or_default();
-                ImageFact { id: identity(image, &reference), present: true, volumes }
-            }
-            None => {
-                let id = match digest_of(&reference) {
-                    Some(digest) => digest.to_owned(),
-                    None => self.ask_registry(pull, materials).await,
-                };
-                ImageFact { id, present: false, volumes: Vec::new() }
-            }
+        let fact = if let Some(image) = &found {
+            let volumes = image.config.as_ref().and_then(|config| config.volumes.clone()).unwrap_or_default();
+            ImageFact { id: identity(image, &reference), present: true, volumes }
+        } else {
+            let id = match digest_of(&reference) {
+                Some(digest) => digest.to_owned(),
+                None => self.ask_registry(pull, materials).await,
+            };
+            ImageFact { id, present: false, volumes: Vec::new() }
         };
         Ok((reference, fact, found))
     }

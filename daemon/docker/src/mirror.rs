@@ -67,6 +67,13 @@ impl Mirror {
         Acting { mirror: Arc::clone(self), key }
     }
 
+    /// Says that the events are heard until what is returned is dropped.
+    fn hear(&self, why: Change) -> Hearing<'_> {
+        self.state().begin_hearing(why);
+        self.bell.notify_one();
+        Hearing(self)
+    }
+
     /// Returns a container of the environment by its name, when how it is now is known.
     pub(crate) fn container(&self, key: &EnvKey, name: &str) -> Option<Arc<ContainerInspectResponse>> {
         let has_name = |found: &Option<Arc<ContainerInspectResponse>>| {
@@ -105,6 +112,15 @@ impl Look<'_> {
             self.mirror.state().record(&question, ticket, answer.clone());
         }
         Ok(answer)
+    }
+}
+
+/// Events that are heard.
+struct Hearing<'a>(&'a Mirror);
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.0.state().end_hearing();
     }
 }
 

@@ -37,7 +37,6 @@ impl Docker {
                 end = self.hear(why) => end,
                 () = cancel.cancelled() => return,
             };
-            self.mirror().state().end_hearing();
             why = match &end {
                 Ok(End::Audit) => Change::Echo,
                 _ => Change::Foreign,
@@ -47,10 +46,10 @@ impl Docker {
             match end {
                 Ok(End::Audit) => continue,
                 Ok(End::Lost(error)) => {
-                    tracing::warn!(engine = %self.endpoint(), %error, "its events are not heard")
+                    tracing::warn!(engine = %self.endpoint(), %error, "its events are not heard");
                 }
                 Err(error) => {
-                    tracing::debug!(engine = %self.endpoint(), %error, "its events cannot be heard")
+                    tracing::debug!(engine = %self.endpoint(), %error, "its events cannot be heard");
                 }
             }
             tokio::select! {
@@ -70,8 +69,7 @@ impl Docker {
             Ok(events) => events,
             Err(error) => return Ok(End::Lost(error)),
         };
-        self.mirror().state().begin_hearing(why);
-        self.mirror().bell.notify_one();
+        let _hearing = self.mirror().hear(why);
         tracing::debug!(engine = %self.endpoint(), "its events are heard");
         let audit = Instant::now() + AUDIT;
         loop {

@@ -9,6 +9,9 @@ use std::{
     mem,
 };
 
+/// An answer, of the type that its question has.
+pub(crate) type Answer = Box<dyn Any + Send + Sync>;
+
 /// Questions with the answers that are known.
 #[derive(Debug)]
 pub(crate) struct Memo<Q> {
@@ -19,7 +22,7 @@ pub(crate) struct Memo<Q> {
 
 #[derive(Debug)]
 struct Entry {
-    answer: Option<Box<dyn Any + Send + Sync>>,
+    answer: Option<Answer>,
     doubted: u64,
 }
 
@@ -65,15 +68,14 @@ impl<Q: Ord + Clone> Memo<Q> {
         }
     }
 
-    /// Doubts the questions, known or under way, that `concerned` says; returns them.
-    pub(crate) fn doubt(&mut self, concerned: impl Fn(&Q) -> bool) -> Vec<Q> {
+    /// Doubts the questions, known or under way, that `concerned` says.
+    pub(crate) fn doubt(&mut self, concerned: impl Fn(&Q, Option<&Answer>) -> bool) {
         self.now += 1;
-        let mut doubted = Vec::new();
-        for (question, entry) in self.entries.iter_mut().filter(|(question, _)| concerned(question)) {
-            *entry = Entry { answer: None, doubted: self.now };
-            doubted.push(question.clone());
+        for (question, entry) in &mut self.entries {
+            if concerned(question, entry.answer.as_ref()) {
+                *entry = Entry { answer: None, doubted: self.now };
+            }
         }
-        doubted
     }
 
     /// Doubts everything.
@@ -108,7 +110,9 @@ mod tests {
         let asked = ticket::<u8>(&mut memo, "a");
         memo.record(&"a", asked, 1_u8);
         assert!(matches!(memo.ask::<u8>(&"a"), Knowledge::Known(1)));
-        assert_eq!(memo.doubt(|question| *question == "a"), ["a"]);
+        memo.doubt(|question, _| *question == "b");
+        assert!(matches!(memo.ask::<u8>(&"a"), Knowledge::Known(1)));
+        memo.doubt(|question, answer| *question == "a" && answer.is_some());
         ticket::<u8>(&mut memo, "a");
     }
 
@@ -116,7 +120,7 @@ mod tests {
     fn a_doubt_while_the_question_is_under_way_is_not_lost() {
         let mut memo = Memo::default();
         let asked = ticket::<u8>(&mut memo, "a");
-        memo.doubt(|_| true);
+        memo.doubt(|_, _| true);
         memo.record(&"a", asked, 1_u8);
         ticket::<u8>(&mut memo, "a");
     }
@@ -139,7 +143,7 @@ mod tests {
         let mut memo = Memo::default();
         let asked = ticket::<u8>(&mut memo, "a");
         memo.forget(&"a");
-        memo.doubt(|_| true);
+        memo.doubt(|_, _| true);
         ticket::<u8>(&mut memo, "a");
         memo.record(&"a", asked, 1_u8);
         ticket::<u8>(&mut memo, "a");

@@ -69,7 +69,7 @@ impl State {
         let is_new = self.readers.get(&key).is_none_or(|reader| reader.uid != identity.uid);
         if is_new {
             // Events that concerned nobody were not heeded.
-            self.memo.doubt(|question| matches!(question, Question::Containers | Question::Volumes));
+            self.memo.doubt(|question, _| matches!(question, Question::Containers | Question::Volumes));
         }
         let reader = self.readers.entry(key).or_default();
         reader.uid.clone_from(&identity.uid);
@@ -139,7 +139,7 @@ impl State {
         let heeded = |question: &Question| {
             !concerned.is_empty() || !matches!(question, Question::Containers | Question::Volumes)
         };
-        self.memo.doubt(|question| heeded(question) && question.is_touched_by(event));
+        self.memo.doubt(|question, known| heeded(question) && question.is_touched_by(event, known));
         let changes = concerned.into_iter().map(|key| {
             let change = self.readers[&key].change(now);
             (key, change)
@@ -162,7 +162,7 @@ impl State {
             _ => reader.asked.keys().any(|question| match question {
                 // One network more is no reason for all to look.
                 Question::Networks => matches!(event, Event::Everything),
-                question => question.is_touched_by(event),
+                question => question.is_touched_by(event, None),
             }),
         };
         let about = self.readers.iter().filter(|(_, reader)| is_about(reader));
@@ -202,6 +202,6 @@ impl State {
             reader.acted = Some(now);
             touched.extend(reader.asked.keys().cloned());
         }
-        self.memo.doubt(|question| touched.contains(question));
+        self.memo.doubt(|question, _| touched.contains(question));
     }
 }

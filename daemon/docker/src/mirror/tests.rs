@@ -161,17 +161,7 @@ impl Engine {
                 }
                 events
             }
-            Deed::Network { id, name } => {
-                let id = format!("n{id}");
-                if self.networks.remove(&id).is_none() {
-                    self.networks.insert(id.clone(), (*name).to_owned());
-                } else if self.containers.values().any(|container| container.networks.contains(&id)) {
-                    // One that is in use stays.
-                    self.networks.insert(id, (*name).to_owned());
-                    return vec![Event::Everything];
-                }
-                vec![Event::Network { id, name: (*name).to_owned() }]
-            }
+            Deed::Network { id, name } => vec![self.network(&format!("n{id}"), name)],
             Deed::Join { id, network } => {
                 let network = format!("n{network}");
                 let container = self.containers.get_mut(&container_id(*id));
@@ -198,6 +188,19 @@ impl Engine {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Makes a network, or removes it; one that is in use is made again under another name.
+    fn network(&mut self, id: &str, name: &str) -> Event {
+        let is_used = self.containers.values().any(|container| container.networks.contains(id));
+        let is_there = self.networks.remove(id).is_some();
+        if is_used || !is_there {
+            self.networks.insert(id.to_owned(), name.to_owned());
+        }
+        if is_used && is_there {
+            return Event::Everything;
+        }
+        Event::Network { id: id.to_owned(), name: name.to_owned() }
     }
 
     fn of_container(&self, id: u8, listed: bool, old: Option<String>) -> Vec<Event> {

@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trueup_docker::Change;
-use trueup_engine::{Execute, TargetError};
+use trueup_engine::{EnvKey, Execute, TargetError};
 use trueup_plan::{Act, Live, Probe};
 
 use crate::{
@@ -65,14 +65,16 @@ impl Followed {
     /// Returns what is told next.
     async fn told(&self) -> Result<Change, Failed> {
         let key = self.world.identity.key();
-        let changed = tokio::time::timeout(TOLD, async {
-            loop {
-                if let Some(change) = self.world.docker.changed().await.remove(&key) {
-                    return change;
-                }
+        let told = tokio::time::timeout(TOLD, self.next_of(&key)).await;
+        told.map_err(|_| "nothing was told".into())
+    }
+
+    async fn next_of(&self, key: &EnvKey) -> Change {
+        loop {
+            if let Some(change) = self.world.docker.changed().await.remove(key) {
+                return change;
             }
-        });
-        changed.await.map_err(|_| "nothing was told".into())
+        }
     }
 
     /// Looks until everything is known.
@@ -99,7 +101,7 @@ impl Followed {
 
     async fn look(&self) -> Result<Value, Failed> {
         let (live, _) = self.world.look().await?;
-        picture(&live)
+        Ok(picture(&live))
     }
 
     /// Runs the engine's client, past the proxy.
@@ -129,7 +131,7 @@ impl Followed {
     async fn agrees(&self, what: &str) -> Result<Value, Failed> {
         let known = self.look().await?;
         let calls = self.calls();
-        let asked = picture(&self.world.look_anew().await?)?;
+        let asked = picture(&self.world.look_anew().await?);
         self.counter.take();
         if !calls.is_empty() {
             return Err(format!("{what}: asked for {calls:?}").into());
@@ -140,7 +142,7 @@ impl Followed {
 }
 
 /// What was seen, as one value; without the subnets of others, which come and go with other tests.
-fn picture(live: &Live) -> Result<Value, Failed> {
+fn picture(live: &Live) -> Value {
     let mut facts = live.facts.clone();
     facts["subnets"] = Value::Null;
     let things: BTreeMap<String, Value> = live
@@ -151,7 +153,7 @@ fn picture(live: &Live) -> Result<Value, Failed> {
             (format!("{id:?}"), json!({"handle": one.handle, "spec": one.spec, "state": state}))
         })
         .collect();
-    Ok(json!({"things": things, "foreign": format!("{:?}", live.foreign), "facts": facts}))
+    json!({"things": things, "foreign": format!("{:?}", live.foreign), "facts": facts})
 }
 
 fn no_calls(rig: &Rig) -> Result<(), Failed> {
@@ -260,12 +262,12 @@ fn own_acts(rig: &Rig) -> Result<(), Failed> {
                 .map_err(|error: TargetError| failure(&error))?;
             // At once, before any event can have come.
             let known = live.look().await?;
-            let asked = picture(&live.world.look_anew().await?)?;
+            let asked = picture(&live.world.look_anew().await?);
             crate::world::same(&format!("after {act:?}"), &asked, &known)?;
         }
         live.world.undo(&run, &acts).await?;
         let known = live.look().await?;
-        crate::world::same("after the undo", &picture(&live.world.look_anew().await?)?, &known)?;
+        crate::world::same("after the undo", &picture(&live.world.look_anew().await?), &known)?;
         match live.told().await? {
             Change::Echo => Ok(()),
             Change::Foreign => Err("the run's own events were taken for somebody else's".into()),
@@ -313,7 +315,7 @@ fn images(rig: &Rig) -> Result<(), Failed> {
         live.look().await?;
         let before = live.quiet().await?;
         live.docker(&["tag", "trueup-test/busybox:2", &reference])?;
-        let now = live.sees_another("tag", &picture(&before)?).await?;
+        let now = live.sees_another("tag", &picture(&before)).await?;
         live.docker(&["rmi", &reference])?;
         live.sees_another("untag", &now).await.map(drop)
     })
