@@ -39,8 +39,9 @@ pub use state::Change;
 use crate::{Docker, observe::inspected_name};
 use state::State;
 
-/// What one deed causes comes in several events, which are told together.
-const SETTLE: Duration = Duration::from_millis(100);
+/// How long nothing more must have happened before a change is told, and how long that is waited for at most:
+/// what one deed causes comes in several events, and a look between them would see half of it.
+const SETTLE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(500));
 
 /// What is known of an engine.
 #[derive(Default)]
@@ -140,8 +141,12 @@ impl Docker {
     /// Waits for changes that [`Docker::follow`] hears of; returns the environments that should be looked at.
     pub async fn changed(&self) -> BTreeMap<EnvKey, Change> {
         loop {
-            self.mirror().bell.notified().await;
-            tokio::time::sleep(SETTLE).await;
+            let bell = &self.mirror().bell;
+            bell.notified().await;
+            let first = Instant::now();
+            while tokio::time::timeout(SETTLE.0, bell.notified()).await.is_ok() && first.elapsed() < SETTLE.1
+            {
+            }
             let changed = self.mirror().state().take_changed();
             if !changed.is_empty() {
                 return changed;

@@ -170,11 +170,13 @@ impl State {
     }
 
     fn tell(&mut self, changes: impl Iterator<Item = (EnvKey, Change)>) -> bool {
+        let mut tells = false;
         for (key, change) in changes {
             let known = self.changed.entry(key).or_insert(change);
             *known = change.max(*known);
+            tells = true;
         }
-        !self.changed.is_empty()
+        tells
     }
 
     /// Returns whether the events are heard.
