@@ -7,12 +7,14 @@ use std::{
 
 use trueup_engine::{EnvKey, Store, StoreError, Wanted, record::Kept};
 use trueup_plan::Applied;
-use trueup_schema::{ContentDigest, DigestKey, Limits, Materials, Resolved, Snapshot, load};
+use trueup_schema::{
+    Catalogue, ContentDigest, DigestKey, Limits, Materials, Resolved, Snapshot, TargetName, load,
+};
 use trueup_secrets::Identities;
 
 use crate::{
     failure::{Failure, Kind},
-    reconcile::Proposal,
+    reconcile::{Approval, Proposal, Request},
 };
 
 /// Opens the secrets of an environment and computes what each component gets delivered.
@@ -64,11 +66,32 @@ pub(crate) async fn of_last_applied<S: Store>(store: &S, keys: &Identities, key:
     }
 }
 
-/// Returns the files of the last applied revision, as the store kept them.
-pub(crate) async fn last_applied<S: Store>(store: &S, key: &EnvKey) -> Result<Option<Snapshot>, StoreError> {
+/// The revision that was applied last, as the store kept it: it needs no Git.
+pub(crate) struct LastApplied {
+    snapshot: Snapshot,
+    catalogue: Catalogue,
+}
+
+impl LastApplied {
+    /// Asks for its state, as the daemon does while the newest commit cannot be applied.
+    pub(crate) fn request<'a>(&'a self, key: &'a EnvKey) -> Request<'a> {
+        let (snapshot, catalogue) = (&self.snapshot, &self.catalogue);
+        Request { key, snapshot, catalogue, approval: Approval::default(), patient: true }
+    }
+
+    /// Returns the name of the target that it runs on.
+    pub(crate) fn target(&self, key: &EnvKey) -> Result<TargetName, Failure> {
+        Ok(self.catalogue.resolve(&key.environment)?.spec.target.docker)
+    }
+}
+
+/// Returns the revision that was applied last; none when nothing was.
+pub(crate) async fn last_applied<S: Store>(store: &S, key: &EnvKey) -> Result<Option<LastApplied>, Failure> {
     let Some(last) = store.kept(key).await?.into_iter().next() else { return Ok(None) };
-    let files = store.inputs(last.run).await?;
-    Ok(files.map(|files| Snapshot { revision: last.revision, files: Arc::new(files) }))
+    let Some(files) = store.inputs(last.run).await? else { return Ok(None) };
+    let snapshot = Snapshot { revision: last.revision, files: Arc::new(files) };
+    let catalogue = load(&snapshot, &Limits::default())?;
+    Ok(Some(LastApplied { snapshot, catalogue }))
 }
 
 /// Returns the bytes behind the digests of the last applied revision; none when nothing was applied.
@@ -77,9 +100,10 @@ pub(crate) async fn applied<S: Store>(
     keys: &Identities,
     key: &EnvKey,
 ) -> Result<Materials, Failure> {
-    let Some(snapshot) = last_applied(store, key).await? else { return Ok(Materials::default()) };
-    let resolved = load(&snapshot, &Limits::default())?.resolve(&key.environment)?;
-    open(store.digest_key(), keys, &snapshot, resolved, BTreeSet::new()).map(|wanted| wanted.materials)
+    let Some(applied) = last_applied(store, key).await? else { return Ok(Materials::default()) };
+    let resolved = applied.catalogue.resolve(&key.environment)?;
+    open(store.digest_key(), keys, &applied.snapshot, resolved, BTreeSet::new())
+        .map(|wanted| wanted.materials)
 }
 
 /// The texts of plain files, before and after.

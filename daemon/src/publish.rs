@@ -7,7 +7,7 @@ use trueup_engine::{
     EnvKey, Execute, Observe, Outcome, Store, StoreError, Trigger,
     record::{Health, Observation, SyncStatus},
 };
-use trueup_plan::{Cause, Change, Plan, ResourceId, Wait};
+use trueup_plan::{Change, ResourceId, Wait};
 use trueup_schema::{Catalogue, SourceName};
 
 use crate::{
@@ -70,21 +70,24 @@ async fn reached<S: Store>(
     let Concluded { conclusion, proposal, condition } = concluded;
     let plan = &proposal.plan;
     let now = Timestamp::now();
-    let (sync, why) = match conclusion {
-        Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. } => {
+    let reported = Wait::for_drift(plan).filter(|_| conclusion.is_reached());
+    let (sync, why) = match (conclusion, &reported) {
+        (_, Some(wait)) => (SyncStatus::OutOfSync, wait.to_string()),
+        (Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }, None) => {
             (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
         }
-        Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))) => {
+        (Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))), None) => {
             (SyncStatus::Blocked, wait.to_string())
         }
-        Conclusion::Waits(wait) => (SyncStatus::OutOfSync, wait.to_string()),
-        Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. } => {
+        (Conclusion::Waits(wait), None) => (SyncStatus::OutOfSync, wait.to_string()),
+        (Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. }, None) => {
             (SyncStatus::Blocked, outcome.line(&plan.revision))
         }
-        Conclusion::Ran { outcome, .. } => (SyncStatus::OutOfSync, outcome.line(&plan.revision)),
+        (Conclusion::Ran { outcome, .. }, None) => (SyncStatus::OutOfSync, outcome.line(&plan.revision)),
     };
-    let moved = if sync == SyncStatus::Synced { BTreeSet::new() } else { drifted(plan) };
-    store.set_drift(key, &moved, now).await?;
+    // What was repaired has drifted no longer.
+    let left: &[Change] = if conclusion.is_reached() { &[] } else { &plan.changes };
+    store.set_drift(key, &drifted(left.iter().chain(&plan.reported)), now).await?;
     let seen = Observation {
         target: plan.target.clone(),
         revision: Some(plan.revision.clone()),
@@ -99,11 +102,8 @@ async fn reached<S: Store>(
 }
 
 /// Names every resource that somebody else changed.
-fn drifted(plan: &Plan) -> BTreeSet<ResourceId> {
-    let moved = |change: &&Change| {
-        change.cause == Cause::Drift || change.fields.iter().any(|field| field.cause == Cause::Drift)
-    };
-    plan.changes.iter().chain(&plan.reported).filter(moved).map(|change| change.resource.clone()).collect()
+fn drifted<'a>(changes: impl Iterator<Item = &'a Change>) -> BTreeSet<ResourceId> {
+    changes.filter(|change| change.has_drifted()).map(|change| change.resource.clone()).collect()
 }
 
 /// Writes down that an environment could not be compared, and why.

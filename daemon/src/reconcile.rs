@@ -23,10 +23,14 @@ use trueup_engine::{
     EnvKey, Execute, Fault, Identity, Limits, Observe, Outcome, Progress, RunContext, RunId, Store, Terms,
     Trail, Trigger, Wanted, hold,
     record::{Hold, HoldKind, Holds, NewRun, Unfinished},
-    recover, run,
+    recover, repair, run,
+    store::RunFilter,
 };
-use trueup_plan::{Applied, Desired, Input, Ownership, Plan, Wait};
-use trueup_schema::{Catalogue, Materials, Snapshot, load, manifest::SyncMode};
+use trueup_plan::{Applied, Contest, Desired, Input, Ownership, Plan, Wait};
+use trueup_schema::{
+    Catalogue, Materials, Snapshot,
+    manifest::{Sync, SyncMode},
+};
 use trueup_secrets::Identities;
 
 use crate::{
@@ -44,6 +48,8 @@ pub(crate) struct Request<'a> {
     pub(crate) catalogue: &'a Catalogue,
     /// What a person has said about it.
     pub(crate) approval: Approval,
+    /// Whether a repair waits that somebody undoes each time: a person's own wish does not.
+    pub(crate) patient: bool,
 }
 
 /// What a person has said about a request. A daemon's own request has none of it.
@@ -121,6 +127,8 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     let live = target.observe(&identity, &wanted).await?;
     let desired = target.compile(&identity, &wanted, &live)?;
     let applied = store.applied(key).await?;
+    let sync = &wanted.resolved.spec.sync;
+    let contested = if request.patient { contested(store, key, sync).await? } else { Vec::new() };
     let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
     let plan = trueup_plan::plan(&Input {
         desired: &desired,
@@ -129,10 +137,20 @@ pub(crate) async fn propose<S: Store, T: Observe>(
         applied: applied.as_ref(),
         identity: Ownership { store: store.id(), env_uid: &identity.uid },
         texts: &texts,
+        contested: &contested,
         budget_confirmed: request.approval.deletes,
     });
     let materials = Arc::new(std::mem::take(&mut wanted.materials));
     Ok(Proposal { plan, desired, wanted, materials, identity })
+}
+
+/// Returns what drifts again and again, although it is repaired.
+async fn contested<S: Store>(store: &S, key: &EnvKey, sync: &Sync) -> Result<Vec<Contest>, Failure> {
+    let now = Timestamp::now();
+    let recent =
+        RunFilter { env: Some(key.clone()), since: Some(now - repair::WINDOW), ..RunFilter::default() };
+    let most = usize::try_from(sync.max_repairs.get()).unwrap_or(usize::MAX);
+    Ok(repair::contested(&store.runs(&recent).await?, most, now))
 }
 
 /// Brings the environment to its revision, or back to where it was.
@@ -184,9 +202,8 @@ pub(crate) async fn keep_alive<S: Store, T: Observe + Execute>(
     key: &EnvKey,
     lease: &S::Lease,
 ) -> Result<(), Failure> {
-    let Some(snapshot) = material::last_applied(bench.store, key).await? else { return Ok(()) };
-    let catalogue = load(&snapshot, &trueup_schema::Limits::default())?;
-    let request = Request { key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
+    let Some(applied) = material::last_applied(bench.store, key).await? else { return Ok(()) };
+    let request = applied.request(key);
     let proposal = propose(bench.store, bench.keys, bench.target, &request).await?;
     let plan = &proposal.plan;
     let holds = bench.store.holds(key).await?;
@@ -233,7 +250,7 @@ async fn waits<S: Store>(
         return Ok(Some(suspended.wait()));
     }
     if plan.is_empty() && request.approval.hold.is_none() {
-        return Ok(Wait::for_drift(&plan.reported));
+        return Ok(Wait::for_drift(plan));
     }
     if let Some(refusal) = plan.refusals.first() {
         return Ok(Some(Wait::Refused(refusal.clone())));

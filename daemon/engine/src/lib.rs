@@ -12,6 +12,7 @@ pub mod queue;
 pub mod reach;
 pub mod record;
 pub mod recover;
+pub mod repair;
 pub mod retry;
 pub mod run;
 mod steps;

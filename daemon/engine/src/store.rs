@@ -159,6 +159,8 @@ pub struct RunFilter {
     pub env: Option<EnvKey>,
     /// Older than this run only: the next page.
     pub before: Option<RunId>,
+    /// Begun at that time or later only.
+    pub since: Option<Timestamp>,
     /// At most so many; none for all.
     pub limit: Option<u32>,
 }

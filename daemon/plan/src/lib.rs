@@ -11,6 +11,7 @@
 
 pub mod applied;
 mod change;
+pub mod contest;
 pub mod desired;
 pub mod diff;
 pub mod digest;
@@ -27,6 +28,7 @@ pub mod step;
 pub mod why;
 
 pub use applied::Applied;
+pub use contest::Contest;
 pub use desired::{Declared, Desired, Needs, Probe, Rule, Rules};
 pub use digest::desired_digest;
 pub use live::{Foreign, Live, Observed, Owner, State};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trueup_schema::{EnvironmentName, Place, Revision};
 
-use crate::{Foreign, How, ResourceId, Step};
+use crate::{Contest, Foreign, How, ResourceId, Step};
 
 /// All changes of an environment, in order, with everything that a person asks about them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,8 +35,11 @@ pub struct Plan {
     pub waves: usize,
     /// Why nothing may move; empty when the plan may be applied.
     pub refusals: Vec<Refusal>,
-    /// Drift that is only reported, because `selfHeal` is off.
+    /// Drift that is only reported: `selfHeal` is off, or its repair waits.
     pub reported: Vec<Change>,
+    /// Why its repair waits, where that is so.
+    #[serde(default)]
+    pub contested: Vec<Contest>,
     /// What is in a zone or carries our labels and is not ours.
     pub foreign: Vec<Foreign>,
     /// What the target cannot honour exactly.
@@ -128,6 +131,13 @@ pub struct Change {
     pub place: Option<Place>,
     /// What cannot be undone.
     pub irreversible: Option<String>,
+}
+
+impl Change {
+    /// Returns whether somebody else than the author changed something of it.
+    pub fn has_drifted(&self) -> bool {
+        self.cause == Cause::Drift || self.fields.iter().any(|field| field.cause == Cause::Drift)
+    }
 }
 
 /// The difference of one field.

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Action, Applied, Cause, Change, Desired, Kind, Live, Plan, Refusal, ResourceId,
+    Action, Applied, Cause, Change, Contest, Desired, Kind, Live, Plan, Refusal, ResourceId,
     change::{self, History, Work},
+    contest::is_contested,
     digest, guard,
     order::{self, Order},
 };
@@ -28,6 +29,8 @@ pub struct Input<'a> {
     pub identity: Ownership<'a>,
     /// The texts of plain files, for their diffs.
     pub texts: &'a dyn Texts,
+    /// Drift whose repair waits, because somebody undoes it each time.
+    pub contested: &'a [Contest],
     /// Whether a person has confirmed that the plan may delete more than `maxDeletes`, or everything.
     pub budget_confirmed: bool,
 }
@@ -59,6 +62,7 @@ impl Texts for NoTexts {
 /// Returns what brings `live` to `desired`, in which order, and what forbids it.
 pub fn plan(input: &Input<'_>) -> Plan {
     let (mut acting, mut reported) = split(input, differences(input));
+    let contested = contested(input, &reported);
     let mut refusals = guard::owners(input);
     refusals.extend(guard::names(input));
     refusals.extend(guard::twins(input.desired));
@@ -86,6 +90,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
         waves: order.waves,
         refusals,
         reported,
+        contested,
         foreign: input.live.foreign.iter().filter(|foreign| !foreign.blocks).cloned().collect(),
         notes,
         deletes: (deleted.percent(limit), limit),
@@ -115,18 +120,22 @@ fn surplus<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a ResourceId> {
     live.map(|(id, _)| id).filter(|id| !desired.resources.contains_key(id))
 }
 
-/// Parts what is done from what is only reported: drift, when it is not repaired. A network or volume that
-/// something new needs is made in any case.
+/// Parts what is done from what is only reported: drift, when it is not repaired, or not yet. A network or
+/// volume that something new needs is made in any case.
 fn split<'a>(input: &Input<'a>, works: Vec<Work<'a>>) -> (Vec<Work<'a>>, Vec<Work<'a>>) {
-    if input.desired.self_heal {
-        return (works, Vec::new());
-    }
+    let waits = |change: &Change| !input.desired.self_heal || is_contested(change, input.contested);
     let (reported, mut acting): (Vec<_>, Vec<_>) =
-        works.into_iter().partition(|work| work.change.cause == Cause::Drift);
+        works.into_iter().partition(|work| work.change.cause == Cause::Drift && waits(&work.change));
     let (needed, reported): (Vec<_>, Vec<_>) =
         reported.into_iter().partition(|work| is_needed(&work.change, &acting));
     acting.extend(needed);
     (acting, reported)
+}
+
+/// Returns what is contested and why something is only reported.
+fn contested(input: &Input<'_>, reported: &[Work<'_>]) -> Vec<Contest> {
+    let matters = |contest: &&Contest| reported.iter().any(|work| contest.is_about(&work.change));
+    input.contested.iter().filter(matters).cloned().collect()
 }
 
 fn is_needed(missing: &Change, acting: &[Work<'_>]) -> bool {

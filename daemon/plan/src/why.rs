@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use trueup_schema::Revision;
 
-use crate::{Change, Refusal};
+use crate::{Contest, Plan, Refusal};
 
 /// What keeps an environment from being brought to its newest revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,12 +50,16 @@ pub enum Wait {
         /// How many resources.
         resources: usize,
     },
+    /// It has drifted, and the same repair was undone again and again.
+    Contested(Contest),
 }
 
 impl Wait {
-    /// Returns what drift waits for a person, if any does.
-    pub fn for_drift(reported: &[Change]) -> Option<Self> {
-        (!reported.is_empty()).then_some(Self::DriftReported { resources: reported.len() })
+    /// Returns why drift is not repaired by a plan, if there is such drift.
+    pub fn for_drift(plan: &Plan) -> Option<Self> {
+        let contested = plan.contested.iter().min_by_key(|contest| contest.until).cloned();
+        let reported = || Self::DriftReported { resources: plan.reported.len() };
+        (!plan.reported.is_empty()).then(|| contested.map_or_else(reported, Self::Contested))
     }
 
     /// Returns what a person does about it, in one line.
@@ -75,6 +79,9 @@ impl Wait {
             Self::DriftReported { .. } => {
                 Some(format!("`trueup apply {environment}` to repair it, or set `sync.selfHeal`"))
             }
+            Self::Contested(_) => Some(format!(
+                "find out who changes it, or `trueup apply {environment}` to repair it once more now"
+            )),
         }
     }
 }
@@ -100,6 +107,7 @@ impl fmt::Display for Wait {
                 let noun = if *resources == 1 { "resource" } else { "resources" };
                 write!(f, "drift in {resources} {noun}, sync.selfHeal is off")
             }
+            Self::Contested(contest) => write!(f, "{} was {contest}", contest.resource),
         }
     }
 }

@@ -184,6 +184,7 @@ impl Errand<'_> {
             snapshot: &self.snapshot,
             catalogue: &self.catalogue,
             approval: std::mem::take(&mut self.approval),
+            patient: false,
         };
         let result = publish::reconcile_and_look(&bench, &request, &lease, self.trigger).await;
         publish::conclusion(&self.world.store, &self.key, &result, None).await;
@@ -212,6 +213,7 @@ impl Errand<'_> {
             snapshot: &self.snapshot,
             catalogue: &self.catalogue,
             approval: self.approval.clone(),
+            patient: false,
         };
         let Proposal { plan, .. } = &propose(&self.world.store, &self.world.keys, target, &request).await?;
         if screen.output == Output::Text {

@@ -138,7 +138,13 @@ async fn declared_jobs(
 ) -> Result<BTreeSet<String>, Failure> {
     let source = world.source(global.source.as_ref(), &key.environment)?;
     let (snapshot, catalogue) = read(world, source, Version::Newest).await?;
-    let request = Request { key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
+    let request = Request {
+        key,
+        snapshot: &snapshot,
+        catalogue: &catalogue,
+        approval: Approval::default(),
+        patient: false,
+    };
     let proposal = propose(&world.store, &world.keys, target, &request).await?;
     Ok(proposal.desired.resources.values().filter_map(|declared| declared.inputs.clone()).collect())
 }

@@ -58,8 +58,13 @@ async fn preview(global: &Global, args: &args::Plan) -> Result<Proposal, Failure
     let key = World::key(&source, &args.env);
     let target_name = catalogue.resolve(&args.env)?.spec.target.docker;
     let target = world.target(&target_name, &source.name)?;
-    let request =
-        Request { key: &key, snapshot: &snapshot, catalogue: &catalogue, approval: Approval::default() };
+    let request = Request {
+        key: &key,
+        snapshot: &snapshot,
+        catalogue: &catalogue,
+        approval: Approval::default(),
+        patient: false,
+    };
     let proposal = propose(&world.store, &world.keys, &target, &request).await?;
     if let Some(file) = &args.out {
         write(file, &proposal.plan)?;

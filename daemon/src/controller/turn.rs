@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use trueup_docker::Docker;
@@ -115,7 +116,13 @@ async fn reconcile_newest(
     };
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let bench = daemon.bench(&target);
-    let request = Request { key, snapshot: &checkout.snapshot, catalogue, approval: Approval::default() };
+    let request = Request {
+        key,
+        snapshot: &checkout.snapshot,
+        catalogue,
+        approval: Approval::default(),
+        patient: true,
+    };
     tokio::select! {
         concluded = publish::reconcile_and_look(&bench, &request, lease, trigger) => concluded,
         never = supersede(daemon, key, &checkout, &bench.newer) => match never {},
@@ -223,13 +230,15 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
     }
 }
 
-/// When an environment is looked at again though nothing is new.
+/// When an environment is looked at again though nothing is new: after its interval, or as soon as a repair may be
+/// tried once more.
 fn interval(result: &Result<Concluded, Failure>) -> Duration {
     let Ok(Concluded { proposal, condition, .. }) = result else { return LOOK_AGAIN };
+    let now = Timestamp::now();
+    let waits = proposal.plan.contested.iter().map(|contest| contest.until.duration_since(now));
+    let waits = waits.map(|wait| Duration::try_from(wait).unwrap_or_default());
+    // What was never applied has nothing to check.
+    let unhealthy = (!matches!(condition.health, Health::Healthy | Health::Missing)).then_some(UNHEALTHY);
     let interval = proposal.wanted.resolved.spec.sync.interval.0;
-    match condition.health {
-        // What was never applied has nothing to check.
-        Health::Healthy | Health::Missing => interval,
-        Health::Degraded | Health::Unknown => interval.min(UNHEALTHY),
-    }
+    waits.chain(unhealthy).fold(interval, Duration::min)
 }

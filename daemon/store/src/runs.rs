@@ -134,7 +134,11 @@ pub(crate) fn list(conn: &Connection, filter: &RunFilter) -> rusqlite::Result<Ve
         ],
         record,
     )?;
-    found.collect()
+    // Newest first: what comes after the first older one is older, too.
+    let is_recent = |run: &rusqlite::Result<RunRecord>| {
+        run.as_ref().map_or(true, |run| filter.since.is_none_or(|since| run.started >= since))
+    };
+    found.take_while(is_recent).collect()
 }
 
 /// Returns one run with its journal.

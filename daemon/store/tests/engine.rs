@@ -99,6 +99,7 @@ async fn plan(store: &Sqlite, world: &World, desired: &Desired) -> Plan {
         applied: applied.as_ref(),
         identity: Ownership { store: &identity.store, env_uid: &identity.uid },
         texts: &NoTexts,
+        contested: &[],
         budget_confirmed: true,
     })
 }

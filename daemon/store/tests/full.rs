@@ -64,6 +64,7 @@ fn new_run(env: &EnvKey) -> NewRun {
         waves: 0,
         refusals: Vec::new(),
         reported: Vec::new(),
+        contested: Vec::new(),
         foreign: Vec::new(),
         notes: vec!["long ".repeat(2000)],
         deletes: (0, 30),

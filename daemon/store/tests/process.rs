@@ -58,6 +58,7 @@ fn new_run() -> NewRun {
         waves: 0,
         refusals: Vec::new(),
         reported: Vec::new(),
+        contested: Vec::new(),
         foreign: Vec::new(),
         notes: Vec::new(),
         deletes: (0, 30),

@@ -57,6 +57,7 @@ fn plan(commit: &str) -> Plan {
         waves: 0,
         refusals: Vec::new(),
         reported: Vec::new(),
+        contested: Vec::new(),
         foreign: Vec::new(),
         notes: Vec::new(),
         deletes: (0, 30),

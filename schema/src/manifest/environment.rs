@@ -1,6 +1,6 @@
 //! `environments/<name>/environment.yaml`: one declared system on one target.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,8 @@ pub struct Sync {
     pub interval: Span,
     /// Whether drift is repaired, or only reported. Default: `true`.
     pub self_heal: bool,
+    /// How often the same drift is repaired within ten minutes before the next repair waits. Default: `5`.
+    pub max_repairs: NonZeroU32,
     /// Whether what is owned and no longer declared is removed; volumes never. Default: `true`.
     pub prune: bool,
     /// A plan that deletes a larger share of the components is refused until confirmed. Default: `30%`.
@@ -123,6 +125,7 @@ impl Default for Sync {
             mode: SyncMode::Auto,
             interval: Span(Duration::from_mins(1)),
             self_heal: true,
+            max_repairs: NonZeroU32::new(5).expect("five is not zero"),
             prune: true,
             max_deletes: Percent(30),
             timeout: Span(Duration::from_mins(10)),

@@ -56,6 +56,7 @@ fn plan_of(world: &World, acts: Acts) -> Plan {
         waves: 1,
         refusals: Vec::new(),
         reported: Vec::new(),
+        contested: Vec::new(),
         foreign: Vec::new(),
         notes: Vec::new(),
         deletes: (0, 30),

@@ -298,7 +298,8 @@ impl Store for Memory {
         self.look(|inner| {
             let runs = inner.runs.values().rev().map(|run| &run.run);
             let of_env = runs.filter(|run| filter.env.as_ref().is_none_or(|env| run.env == *env));
-            of_env.filter(|run| filter.before.is_none_or(|id| run.id < id)).take(limit).cloned().collect()
+            let recent = of_env.take_while(|run| filter.since.is_none_or(|since| run.started >= since));
+            recent.filter(|run| filter.before.is_none_or(|id| run.id < id)).take(limit).cloned().collect()
         })
         .await
     }

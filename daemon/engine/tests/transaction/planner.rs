@@ -72,6 +72,7 @@ pub(crate) fn plan(live: &Live, desired: &Desired, applied: Option<&Applied>, id
         applied,
         identity,
         texts: &NoTexts,
+        contested: &[],
         budget_confirmed: true,
     });
     assert_eq!(plan.refusals, []);

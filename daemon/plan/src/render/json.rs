@@ -14,6 +14,8 @@
 //!   action, how, cause      create update replace start run delete | inPlace restart recreate refuse |
 //!                           intent drift unknown
 //!   fields                  [{path, before, after, cause, how, place, diff}]
+//! contested                 [{resource, action, field, repairs, minutes, until}]; why drift is only reported,
+//!                           where `selfHeal` is on
 //! unchanged                 [resource]
 //! steps, waves              [{key, resource, act: {do, …}, after: [key], timeout: {secs, nanos}}], a number
 //! refusals                  [{rule, message, help, place}]; the plan may be applied when it is empty

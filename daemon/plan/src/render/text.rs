@@ -85,7 +85,10 @@ fn body(plan: &Plan, style: &Style, now: Timestamp) -> Vec<Line> {
     }
     for row in &reported {
         let drift = words::drift(row.change, now).unwrap_or_default();
-        let what = format!("{drift}{}only reported, because `sync.selfHeal` is off", style.marks().dot);
+        let contest = plan.contested.iter().find(|contest| contest.is_about(row.change));
+        let why = contest
+            .map_or_else(|| "only reported, because `sync.selfHeal` is off".to_owned(), ToString::to_string);
+        let what = format!("{drift}{}{why}", style.marks().dot);
         lines.push(
             Line::new().add("  ").paint(Paint::Changed, "! ").add(format!("{:<column$}", row.name)).add(what),
         );

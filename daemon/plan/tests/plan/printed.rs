@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 use trueup_plan::{
-    Kind, Wait,
+    Action, Contest, Kind, Wait,
     render::{Style, json as as_json, markdown, text},
 };
 use trueup_schema::manifest::Update;
@@ -166,10 +166,7 @@ fn drift_is_only_reported_without_self_heal() {
     world.drifted("prometheus", ago(180));
     let plan = world.plan();
     assert!(plan.is_empty() && plan.steps.is_empty());
-    assert_eq!(
-        Wait::for_drift(&plan.reported).unwrap().to_string(),
-        "drift in 1 resource, sync.selfHeal is off"
-    );
+    assert_eq!(Wait::for_drift(&plan).unwrap().to_string(), "drift in 1 resource, sync.selfHeal is off");
     assert_snapshot!(world.printed(), @r#"
     demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
 
@@ -179,6 +176,42 @@ fn drift_is_only_reported_without_self_heal() {
 
     nothing to do
     "#);
+}
+
+#[test]
+fn drift_that_comes_back_after_each_repair_waits() {
+    let mut world = World::demo();
+    world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
+    let contest = Contest {
+        resource: world.find("prometheus"),
+        action: Action::Update,
+        field: Some("resources.memory".into()),
+        repairs: 5,
+        minutes: 10,
+        until: now(),
+    };
+    world.contested.push(contest.clone());
+    assert_eq!(
+        Wait::for_drift(&world.plan()).unwrap().to_string(),
+        "prometheus was repaired 5 times in 10 min, now waiting until 14:05:00 UTC"
+    );
+    assert_snapshot!(world.printed(), @r#"
+    demo · docker/local · main 3f9c2ab "haproxy: allow more connections", 2 min ago
+
+      ! prometheus   drift · repaired 5 times in 10 min, now waiting until 14:05:00 UTC
+          resources.memory   512Mi → 1Gi                                      components/prometheus.yaml
+      = 2 unchanged
+
+    nothing to do
+    "#);
+    // What the author wants does not wait.
+    let declared = world.declared("prometheus").spec.clone();
+    world.declared("prometheus").spec["resources"]["memory"] = json!(256 << 20);
+    assert!(world.plan().reported.is_empty());
+    world.declared("prometheus").spec = declared;
+    // Nor does another field, and what waited goes with it.
+    world.observed("prometheus").spec["restart"] = json!("always");
+    assert_eq!(world.plan().changes.len(), 1);
 }
 
 #[test]

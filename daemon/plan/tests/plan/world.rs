@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use trueup_plan::{
-    Applied, Declared, Desired, How, Input, Kind, Live, Needs, Observed, Owner, Ownership, Plan, Probe,
-    ResourceId, Rule, Rules, State, Texts,
+    Applied, Contest, Declared, Desired, How, Input, Kind, Live, Needs, Observed, Owner, Ownership, Plan,
+    Probe, ResourceId, Rule, Rules, State, Texts,
     render::{Style, text},
 };
 use trueup_schema::{
@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) live: Live,
     pub(crate) applied: Option<Applied>,
     pub(crate) texts: BTreeMap<String, String>,
+    pub(crate) contested: Vec<Contest>,
     pub(crate) confirmed: bool,
 }
 
@@ -128,7 +129,7 @@ impl World {
             notes: Vec::new(),
         };
         let live = Live::default();
-        Self { desired, live, applied: None, texts: BTreeMap::new(), confirmed: false }
+        Self { desired, live, applied: None, texts: BTreeMap::new(), contested: Vec::new(), confirmed: false }
     }
 
     /// Three components on two networks, settled: `haproxy` and `prometheus` need `postgresql`.
@@ -263,6 +264,7 @@ impl World {
             applied: self.applied.as_ref(),
             identity: Ownership { store: STORE, env_uid: UID },
             texts: &Known(&self.texts),
+            contested: &self.contested,
             budget_confirmed: self.confirmed,
         })
     }
