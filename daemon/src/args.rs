@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// Shows every difference between what is declared and what runs, field by field.
     Diff(Plan),
+    /// Shows what runs otherwise than it was applied: what, since when, and what becomes of it.
+    Drift(Drift),
     /// Brings an environment to its newest revision, or back to where it was.
     Apply(Apply),
     /// Goes back to an earlier revision and holds the environment there.
@@ -144,6 +146,15 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
     /// Exits with 2 when something would change.
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Drift {
+    /// The environment [default: all that were applied].
+    pub(crate) env: Option<EnvironmentName>,
+    /// Exits with 2 when something has drifted.
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }

@@ -5,6 +5,7 @@
 mod app;
 mod architecture;
 mod crash;
+mod drift;
 mod hostile;
 mod inverse;
 mod lab;
@@ -33,6 +34,7 @@ fn main() {
         trials.extend(inverse::trials(&engine));
         trials.extend(secrecy::trials(&engine));
         trials.extend(live::trials(&engine));
+        trials.extend(drift::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {

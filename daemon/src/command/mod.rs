@@ -1,6 +1,7 @@
 //! One file a command, or a family of them: read the arguments, call the product, show the answer.
 
 mod apply;
+mod drift;
 mod env;
 mod manifests;
 mod overview;
@@ -31,6 +32,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Schema => screen.json(&trueup_schema::json_schema()).map(|()| 0),
         Command::Plan(args) => plan::plan(&global, screen, &args).await,
         Command::Diff(args) => plan::diff(&global, screen, &args).await,
+        Command::Drift(args) => drift::drift(&global, screen, &args).await,
         Command::Apply(args) => apply::apply(&global, screen, &args).await,
         Command::Rollback { env, to, reason, yes, wait } => {
             apply::rollback(&global, screen, &apply::Back { env, to, reason, yes, wait: wait.0 }).await

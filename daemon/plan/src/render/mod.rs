@@ -15,3 +15,8 @@ pub use json::{API_VERSION, json};
 pub use markdown::markdown;
 pub use style::Style;
 pub use text::text;
+
+/// Returns the value of the field at `path` on one line: digests cut short, bytes in their unit.
+pub fn value_of(path: &str, value: &serde_json::Value, style: Style) -> String {
+    value::of_field(path, value, style.marks().ellipsis)
+}
