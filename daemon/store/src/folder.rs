@@ -16,13 +16,18 @@ use trueup_schema::DigestKey;
 const RESERVE: u64 = 4 << 20;
 
 /// Below this many free bytes the reserve is not made again.
-const COMFORT: u64 = 64 << 20;
+pub const COMFORT: u64 = 64 << 20;
 
 /// The state directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
+    /// Returns the directory as it is, which may be not at all.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Opens the directory and makes it where it is missing, for its owner alone.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let folder = Self(path.to_owned());
@@ -58,10 +63,15 @@ impl Folder {
 
     /// Returns the path of the database, and makes sure that nobody else can read it.
     pub(crate) fn database(&self) -> Result<PathBuf, StoreError> {
-        let path = self.0.join("store.db");
+        let path = self.database_path();
         let opened = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
         opened.map_err(|error| cannot_open(&path, error))?;
         Ok(path)
+    }
+
+    /// Returns the path of the database.
+    pub(crate) fn database_path(&self) -> PathBuf {
+        self.0.join("store.db")
     }
 
     /// Returns the folder of the leases.
@@ -124,12 +134,17 @@ impl Folder {
         given
     }
 
+    /// Returns whether the reserve is there.
+    pub(crate) fn has_reserve(&self) -> bool {
+        self.reserve_path().metadata().is_ok_and(|found| found.len() == RESERVE)
+    }
+
     /// Makes the reserve where it is missing and the disk has room. Returns whether it is there.
     pub(crate) fn make_reserve(&self) -> bool {
-        let path = self.reserve_path();
-        if path.metadata().is_ok_and(|found| found.len() == RESERVE) {
+        if self.has_reserve() {
             return true;
         }
+        let path = self.reserve_path();
         let free = rustix::fs::statvfs(&self.0).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         free >= COMFORT && allocate(&path).is_ok()
     }

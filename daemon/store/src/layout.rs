@@ -2,7 +2,7 @@
 //!
 //! A file of a newer layout is refused; nothing is ever guessed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use trueup_engine::StoreError;
@@ -11,6 +11,10 @@ use crate::{folder::cannot_open, sql};
 
 /// Each takes the file from the layout of its index to the next one.
 const MIGRATIONS: [&str; 2] = [include_str!("layout-1.sql"), include_str!("layout-2.sql")];
+
+/// The newest layout.
+#[expect(clippy::cast_possible_wrap, reason = "there are few layouts")]
+pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Opens the file and brings it to the newest layout. With `check` all of it is read first, with every kept
 /// blob; without, damage is met where it is read.
@@ -29,11 +33,21 @@ fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE as LEFT_IN_LOG;
     let read = || {
         conn.set_db_config(LEFT_IN_LOG, true)?;
-        let wrong: String = conn.query_row("PRAGMA quick_check(3)", [], |row| row.get(0))?;
+        let wrong = quick_check(conn)?;
         conn.set_db_config(LEFT_IN_LOG, wrong != "ok")?;
         Ok(wrong)
     };
-    match read().map_err(|error| damaged_or(path, error))? {
+    refuse_damage(path, read())
+}
+
+/// Reads the whole file, and returns what is wrong with it, or `ok`.
+pub(crate) fn quick_check(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("PRAGMA quick_check(3)", [], |row| row.get(0))
+}
+
+/// Turns what a check has found into an error.
+pub(crate) fn refuse_damage(path: &Path, found: rusqlite::Result<String>) -> Result<(), StoreError> {
+    match found.map_err(|error| damaged_or(path, error))? {
         wrong if wrong == "ok" => Ok(()),
         wrong => Err(StoreError::FindDamaged { path: path.to_owned(), detail: wrong }),
     }
@@ -42,9 +56,14 @@ fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 /// Returns whether the last process that had the file open ended without closing it: then its write-ahead
 /// log is still there (<https://www.sqlite.org/walformat.html>, "Files On Disk").
 pub(crate) fn was_left_open(path: &Path) -> bool {
+    log_of(path).metadata().is_ok_and(|found| found.len() > 0)
+}
+
+/// Returns the path of the write-ahead log of a file.
+pub(crate) fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    Path::new(&log).metadata().is_ok_and(|found| found.len() > 0)
+    log.into()
 }
 
 /// Opens a second connection that only reads.
@@ -64,19 +83,14 @@ fn prepare(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 fn migrate(conn: &Connection, path: &Path) -> Result<(), StoreError> {
-    let known = i64::try_from(MIGRATIONS.len()).expect("there are few layouts");
-    let version = |conn: &Connection| conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    let found = version(conn).map_err(|error| damaged_or(path, error))?;
-    if found > known {
-        return Err(StoreError::FindNewer { path: path.to_owned(), found, known });
-    }
-    if found == known {
+    let found = version(conn, path)?;
+    if found == NEWEST {
         return Ok(());
     }
     sql::immediate(conn, |conn| {
         // Another process may have been faster: what counts is the layout under the lock.
         for (to, migration) in (1_i64..).zip(MIGRATIONS).skip_while(|(to, _)| *to <= found) {
-            if version(conn)? < to {
+            if user_version(conn)? < to {
                 conn.execute_batch(migration)?;
                 conn.pragma_update(None, "user_version", to)?;
             }
@@ -84,6 +98,18 @@ fn migrate(conn: &Connection, path: &Path) -> Result<(), StoreError> {
         Ok(())
     })
     .map_err(|error| damaged_or(path, error))
+}
+
+/// Returns the layout of a file, unless it is a newer one than is known here.
+pub(crate) fn version(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
+    match user_version(conn).map_err(|error| damaged_or(path, error))? {
+        found if found > NEWEST => Err(StoreError::FindNewer { path: path.to_owned(), found, known: NEWEST }),
+        found => Ok(found),
+    }
+}
+
+fn user_version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
 /// Returns the failure to open the file.

@@ -16,6 +16,7 @@ mod applied;
 mod environments;
 mod folder;
 mod holds;
+mod inspect;
 mod layout;
 mod lease;
 mod runs;
@@ -24,5 +25,7 @@ mod sql;
 mod sqlite;
 mod worker;
 
+pub use folder::COMFORT;
+pub use inspect::{Inspection, inspect};
 pub use lease::Lease;
 pub use sqlite::Sqlite;

@@ -116,24 +116,37 @@ fn id(conn: &Connection) -> rusqlite::Result<String> {
 /// Returns the key that the file was written with; a new file takes the one that is there, or a random
 /// one. Another key would make every secret look changed.
 fn key(conn: &Connection, folder: &Folder, path: &Path) -> Result<DigestKey, StoreError> {
-    let sql = "SELECT value FROM meta WHERE name = 'key-check'";
-    let known = |conn: &Connection| conn.query_row(sql, [], |row| row.get::<_, String>(0)).optional();
-    let cannot = |error: rusqlite::Error| layout::damaged_or(path, error);
-    let wrong = |detail: &str| StoreError::FindDamaged { path: folder.key_path(), detail: detail.to_owned() };
-    let key = match (folder.key()?, known(conn).map_err(cannot)?) {
-        (Some(key), _) => key,
-        (None, None) => folder.make_key()?,
-        (None, Some(_)) => return Err(wrong("it is missing, and the store was written with it")),
+    let key = match existing_key(conn, folder, path)? {
+        Some(key) => key,
+        None => folder.make_key()?,
     };
     let check = key.digest(KEY_CHECK);
     let written = sql::immediate(conn, |conn| {
-        conn.execute("INSERT OR IGNORE INTO meta VALUES ('key-check', ?1)", [&check])?;
-        known(conn)
+        conn.execute("INSERT OR IGNORE INTO meta VALUES ('key-check', ?1)", [&check])
     });
-    if written.map_err(cannot)?.is_some_and(|known| known != check) {
-        return Err(wrong("the store was written with another key"));
-    }
-    Ok(key)
+    written.map_err(|error| layout::damaged_or(path, error))?;
+    // Another process may have been faster with another key.
+    existing_key(conn, folder, path).map(|_| key)
+}
+
+/// Returns the key that is there; none where none is needed yet. Refuses one that the file was not written
+/// with.
+pub(crate) fn existing_key(
+    conn: &Connection,
+    folder: &Folder,
+    path: &Path,
+) -> Result<Option<DigestKey>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE name = 'key-check'";
+    let known = conn.query_row(sql, [], |row| row.get::<_, String>(0)).optional();
+    let known = known.map_err(|error| layout::damaged_or(path, error))?;
+    let wrong = match (folder.key()?, known) {
+        (Some(key), Some(known)) if key.digest(KEY_CHECK) != known => {
+            "the store was written with another key"
+        }
+        (None, Some(_)) => "it is missing, and the store was written with it",
+        (key, _) => return Ok(key),
+    };
+    Err(StoreError::FindDamaged { path: folder.key_path(), detail: wrong.to_owned() })
 }
 
 fn random_hex(bytes: usize) -> rusqlite::Result<String> {

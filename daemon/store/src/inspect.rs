@@ -1,0 +1,76 @@
+//! Looking at a store without changing anything: for a person who asks whether it is well.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
+use trueup_engine::StoreError;
+
+use crate::{
+    folder::{Folder, cannot_open},
+    layout, sqlite,
+};
+
+/// What a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its layout, and the newest one that this version knows.
+    pub layout: (i64, i64),
+    /// Whether the reserve for a full disk is there.
+    pub reserve: bool,
+}
+
+/// Reads the whole store of a folder; none when there is none. It may be in use.
+pub fn inspect(folder: &Path) -> Result<Option<Inspection>, StoreError> {
+    let folder = Folder::at(folder);
+    let path = folder.database_path();
+    let bytes = match path.metadata() {
+        Ok(found) if found.len() > 0 => found.len(),
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot_open(&path, error)),
+    };
+    let conn = open(&path)?;
+    let layout = layout::version(&conn, &path)?;
+    layout::refuse_damage(&path, layout::quick_check(&conn))?;
+    sqlite::existing_key(&conn, &folder, &path)?;
+    Ok(Some(Inspection { bytes, layout: (layout, layout::NEWEST), reserve: folder.has_reserve(), path }))
+}
+
+/// Opens the file to read it. Where nobody else has it open it is opened as one that cannot change: else
+/// `SQLite` would put two files beside it (<https://www.sqlite.org/wal.html>, "Read-Only Databases").
+fn open(path: &Path) -> Result<Connection, StoreError> {
+    let wrong = |error| layout::damaged_or(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = if layout::log_of(path).exists() {
+        Connection::open_with_flags(path, flags)
+    } else {
+        Connection::open_with_flags(unchanging(path), flags | OpenFlags::SQLITE_OPEN_URI)
+    };
+    let conn = conn.map_err(wrong)?;
+    // What a killed process has left in the log stays there for the next one that writes.
+    conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(wrong)?;
+    conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrong)?;
+    Ok(conn)
+}
+
+/// Returns the address of a file that nobody changes, in `SQLite`'s words.
+fn unchanging(path: &Path) -> String {
+    use std::{fmt::Write, os::unix::ffi::OsStrExt};
+    let mut address = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            address.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(address, "%{byte:02X}");
+        }
+    }
+    address + "?immutable=1"
+}
