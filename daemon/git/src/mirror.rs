@@ -82,7 +82,7 @@ impl Mirror {
     /// Returns the id that the remote's reference names, asked through the current generation.
     pub(crate) fn head(&self, budget: &Arc<Budget>) -> Result<String, Error> {
         if let Some(generation) = self.current()? {
-            return self.remote.head(&repository::open(&generation.path)?.to_thread_local(), budget);
+            return self.ask(&generation, budget);
         }
         let _lock = self.lock()?;
         let empty = self.folder.join("empty.part");
@@ -91,6 +91,19 @@ impl Mirror {
         drop(repository);
         fs::remove_dir_all(&empty).map_err(|error| failure(&empty, &error))?;
         head
+    }
+
+    /// Returns the same id without writing anything into the mirror's folder.
+    pub(crate) fn peek(&self, budget: &Arc<Budget>) -> Result<String, Error> {
+        if let Some(generation) = self.current()? {
+            return self.ask(&generation, budget);
+        }
+        let scratch = Scratch::new()?;
+        self.remote.head(&init(&scratch.0.join("empty.git"))?.to_thread_local(), budget)
+    }
+
+    fn ask(&self, generation: &Generation, budget: &Arc<Budget>) -> Result<String, Error> {
+        self.remote.head(&repository::open(&generation.path)?.to_thread_local(), budget)
     }
 
     /// Fetches into a generation; `false` when it has too many packs and should be replaced.
@@ -186,6 +199,26 @@ impl Mirror {
             Ok(file)
         };
         lock().map_err(|error: io::Error| failure(&path, &error))
+    }
+}
+
+/// A folder for the time of one question, for its owner alone.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, Error> {
+        use std::os::unix::fs::DirBuilderExt;
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let path = std::env::temp_dir().join(format!("trueup-{}-{now}", std::process::id()));
+        // One that is there already is somebody else's.
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| failure(&path, &error))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
     }
 }
 

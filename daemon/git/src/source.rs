@@ -91,6 +91,27 @@ impl GitSource {
         .await
     }
 
+    /// Returns what [`GitSource::head`] returns, without a trace: no mirror is made for the question.
+    pub async fn peek(&self) -> Result<String, Error> {
+        self.blocking(|inner, budget| match &inner.place {
+            Place::Local(path) => inner.find(&inner.local(path)?).map(|id| id.to_string()),
+            Place::Mirror(mirror) => mirror.peek(budget),
+        })
+        .await
+    }
+
+    /// Returns the newest commit that is on this machine; none while nothing was fetched. Nothing is asked.
+    pub async fn fetched(&self) -> Result<Option<Snapshot>, Error> {
+        self.blocking(|inner, _| {
+            let is_there = match &inner.place {
+                Place::Local(_) => true,
+                Place::Mirror(mirror) => mirror.current()?.is_some(),
+            };
+            is_there.then(|| inner.fetch(|| inner.kept())).transpose()
+        })
+        .await
+    }
+
     /// Returns the files of a commit that was fetched before, by its full id: for a rollback.
     pub async fn snapshot_at(&self, commit: &str) -> Result<Snapshot, Error> {
         let commit = commit.to_owned();

@@ -76,6 +76,26 @@ async fn a_remote_is_fetched_and_then_only_what_is_new() {
 }
 
 #[tokio::test]
+async fn a_question_without_a_trace_makes_no_mirror_and_brings_none_up_to_date() {
+    let repository = Repository::new();
+    let first = repository.commit("a", "1", "one");
+    let server = Server::git(&repository.path().join(".git"), None);
+    let folder = tempfile::tempdir().unwrap();
+    let source = GitSource::open(config(&server.url(), &folder)).unwrap();
+    assert_eq!(source.peek().await.unwrap(), first);
+    assert!(source.fetched().await.unwrap().is_none());
+    assert!(!folder.path().join("mirror").exists());
+
+    source.fetch().await.unwrap();
+    let second = repository.commit("a", "2", "two");
+    assert_eq!(source.peek().await.unwrap(), second);
+    assert_eq!(source.fetched().await.unwrap().unwrap().revision.commit, first);
+    let local = repository.source();
+    assert_eq!(local.peek().await.unwrap(), second);
+    assert_eq!(local.fetched().await.unwrap().unwrap().revision.commit, second);
+}
+
+#[tokio::test]
 async fn the_head_is_known_before_anything_was_fetched() {
     let repository = Repository::new();
     let commit = repository.commit("a", "1", "one");
