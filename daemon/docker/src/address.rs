@@ -60,11 +60,11 @@ pub(crate) fn is_planned(subnet: Subnet, address: Ipv4Addr) -> bool {
     address > first(subnet) + 1 && address < first(dynamic_range(subnet))
 }
 
-/// Returns the first network of the pool that overlaps with nothing in `taken`.
-pub(crate) fn free_subnet(pool: &[Subnet], taken: &[Subnet]) -> Option<Subnet> {
+/// Returns the networks of the pool that overlap with nothing in `taken`, in their order.
+pub(crate) fn free_subnets(pool: &[Subnet], taken: &[Subnet]) -> impl Iterator<Item = Subnet> {
     pool.iter()
         .flat_map(|part| pieces(*part))
-        .find(|piece| !taken.iter().any(|other| overlap(*piece, *other)))
+        .filter(|piece| !taken.iter().any(|other| overlap(*piece, *other)))
 }
 
 fn pieces(pool: Subnet) -> impl Iterator<Item = Subnet> {
@@ -222,7 +222,8 @@ mod tests {
     fn the_pool_gives_the_first_network_that_is_free() {
         let pool = [subnet("10.9.0.0/23"), subnet("10.8.0.0/16")];
         let free = |taken: &[&str]| {
-            free_subnet(&pool, &taken.iter().map(|t| subnet(t)).collect::<Vec<_>>()).map(|s| s.to_string())
+            let taken: Vec<_> = taken.iter().map(|text| subnet(text)).collect();
+            free_subnets(&pool, &taken).next().map(|subnet| subnet.to_string())
         };
         assert_eq!(free(&[]).as_deref(), Some("10.9.0.0/24"));
         assert_eq!(free(&["10.9.0.0/16"]).as_deref(), Some("10.8.0.0/24"));

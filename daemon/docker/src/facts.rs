@@ -52,6 +52,13 @@ pub(crate) struct Engine {
     pub(crate) same_network: Option<bool>,
 }
 
+impl Engine {
+    /// Returns which resources it can limit, by the names of a manifest.
+    pub(crate) fn limits(&self) -> [(&'static str, bool); 3] {
+        [("memory", self.memory_limit), ("cpu", self.cpu_limit), ("pids", self.pids_limit)]
+    }
+}
+
 /// A wanted image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImageFact {

@@ -22,6 +22,7 @@ mod container_spec;
 mod deliver;
 mod endpoint;
 mod environment;
+mod examine;
 mod exec;
 mod facts;
 mod failure;
@@ -65,12 +66,15 @@ use trueup_schema::{Report, Subnet};
 
 pub use endpoint::Endpoint;
 pub use environment::Adoptable;
+pub use examine::{Examination, Pool, reach};
 pub use job::CronRun;
 pub use mirror::Change;
+pub use refuse::Gap;
 pub use spec::{
     Check, ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
     PullSpec, ResourcesSpec, VolumeSpec,
 };
+pub use tmpfs::is_in_memory;
 
 use facts::Engine;
 use inflight::{Deed, Inflight};

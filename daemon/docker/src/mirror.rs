@@ -35,6 +35,7 @@ use trueup_engine::{EnvKey, Identity, TargetError};
 
 pub(crate) use question::Question;
 pub use state::Change;
+pub(crate) use stream::Events;
 
 use crate::{Docker, observe::inspected_name};
 use state::State;

@@ -508,8 +508,15 @@ pub(crate) fn zone_names<'a>(
 
 /// Returns the subnets that are in use by others, with who uses them.
 pub(crate) fn occupied(identity: &Identity, networks: &[Network], same: Option<bool>) -> Vec<Occupied> {
-    let others = networks.iter().filter(|network| !is_own(identity, network.labels.as_ref()));
-    let mut occupied: Vec<Occupied> = others
+    let others: Vec<&Network> =
+        networks.iter().filter(|network| !is_own(identity, network.labels.as_ref())).collect();
+    in_use(&others, networks, same)
+}
+
+/// Returns the subnets of `wanted`, some of all the networks, and those that the host itself reaches where that is `same`.
+pub(crate) fn in_use(wanted: &[&Network], networks: &[Network], same: Option<bool>) -> Vec<Occupied> {
+    let mut occupied: Vec<Occupied> = wanted
+        .iter()
         .flat_map(|network| {
             let name = network.name.as_deref().unwrap_or_default();
             let by = match network.labels.as_ref().and_then(|labels| labels.get(ENVIRONMENT)) {

@@ -5,12 +5,44 @@ use trueup_schema::ResolvedComponent;
 
 use crate::{
     compile::Scene,
+    facts::Engine,
     problems::Problems,
     spec::{is_keyed_digest, parse_owner},
 };
 
 /// The oldest API that everything here was tried on: Engine 20.10.
 pub(crate) const OLDEST_API: (u32, u32) = (1, 41);
+
+/// Something that an engine cannot honour, whoever asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// What, and what happens to a manifest that asks for it.
+    pub what: String,
+    /// What to do about it.
+    pub help: &'static str,
+}
+
+/// Returns what an engine cannot honour.
+pub(crate) fn gaps(engine: &Engine) -> Vec<Gap> {
+    let kernel = "enable that controller in the host's kernel, or leave the limit out";
+    let unlimited = engine.limits().into_iter().filter(|(_, possible)| !possible);
+    let mut gaps: Vec<Gap> = unlimited
+        .map(|(field, _)| Gap {
+            what: format!("refuses `resources.{field}`: this host cannot limit it"),
+            help: kernel,
+        })
+        .collect();
+    if engine.memory_limit && !engine.swap_limit {
+        let what = "drops the swap limit of `resources.memory`: this host cannot limit swap".to_owned();
+        gaps.push(Gap { what, help: "enable swap accounting in the host's kernel, or do without swap" });
+    }
+    if !engine.local {
+        let what =
+            "refuses secret files, files under a read-only root and the `owner` of volumes: it is remote";
+        gaps.push(Gap { what: what.to_owned(), help: "run trueup on the engine's host" });
+    }
+    gaps
+}
 
 /// Adds what cannot be honoured of one component.
 pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
@@ -36,12 +68,8 @@ pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, proble
 fn limits(scene: &Scene<'_>, component: &ResolvedComponent, problems: &mut Problems) {
     let engine = &scene.facts.engine;
     let resources = &component.spec.resources;
-    let wanted = [
-        ("memory", resources.memory.is_some(), engine.memory_limit),
-        ("cpu", resources.cpu.is_some(), engine.cpu_limit),
-        ("pids", resources.pids.is_some(), engine.pids_limit),
-    ];
-    for (field, asked, possible) in wanted {
+    let asked = [resources.memory.is_some(), resources.cpu.is_some(), resources.pids.is_some()];
+    for ((field, possible), asked) in engine.limits().into_iter().zip(asked) {
         if asked && !possible {
             let message = format!("engine {} cannot limit `{field}` on this host", engine.version);
             problems.component(

@@ -29,7 +29,8 @@ pub(crate) fn ensure_in_memory(folder: &Path) -> Result<(), TargetError> {
     fs::set_permissions(folder, mode).map_err(|error| file_failure("set the mode of", folder, &error))
 }
 
-fn is_in_memory(folder: &Path) -> Result<bool, TargetError> {
+/// Returns whether a folder that exists is in memory.
+pub fn is_in_memory(folder: &Path) -> Result<bool, TargetError> {
     let found = rustix::fs::statfs(folder).map_err(|error| file_failure("look at", folder, &error.into()))?;
     Ok(found.f_type == TMPFS || found.f_type == RAMFS)
 }

@@ -9,7 +9,7 @@ use trueup_plan::ResourceId;
 use trueup_schema::{Subnet, ZoneName, manifest::Update};
 
 use crate::{
-    address::{Claim, Claims, LONGEST_PREFIX, assign, dynamic_range, free_subnet, gateway, parse_subnet},
+    address::{Claim, Claims, LONGEST_PREFIX, assign, dynamic_range, free_subnets, gateway, parse_subnet},
     compile::{Scene, container_ids},
     names::{bridge_name, zone_resource},
     problems::Problems,
@@ -28,7 +28,9 @@ pub(crate) fn network_specs(scene: &Scene<'_>, problems: &mut Problems) -> BTree
         let path = format!("zones.{name}.subnet");
         let subnet = match &zone.subnet {
             Some(text) => parse_subnet(text),
-            None => kept_subnet(scene, name).or_else(|| free_subnet(&scene.settings.subnet_pool, &taken)),
+            None => {
+                kept_subnet(scene, name).or_else(|| free_subnets(&scene.settings.subnet_pool, &taken).next())
+            }
         };
         let Some(subnet) = subnet else {
             let (message, help) = match &zone.subnet {
