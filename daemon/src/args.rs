@@ -121,6 +121,11 @@ pub(crate) enum Command {
         /// The number of the run, as `history` shows it.
         run: i64,
     },
+    /// Checks everything around a reconciliation, with the fix of what is not well. Changes nothing.
+    Doctor {
+        /// Only this environment, beside what all have in common.
+        env: Option<EnvironmentName>,
+    },
     /// Suspends, holds, releases, adopts or destroys an environment.
     #[command(subcommand)]
     Env(Env),

@@ -10,6 +10,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use trueup_schema::{EnvironmentName, SourceName, TargetName, manifest::Span};
 
 use crate::failure::{Failure, Kind};
@@ -178,6 +179,17 @@ pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
     Ok(trueup_schema::read(&name, &bytes, &trueup_schema::Limits::default())?)
 }
 
+/// Returns what can be read of a configuration that has mistakes, and defaults for the rest: to look at, not
+/// to work with.
+pub(crate) fn read_leniently(file: &Path) -> Config {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let fields: serde_json::Map<String, Value> = serde_yaml::from_str(&text).unwrap_or_default();
+    let is_readable =
+        |name: &str, value: &Value| serde_json::from_value::<Config>(json!({ name: value })).is_ok();
+    let readable = fields.into_iter().filter(|(name, value)| is_readable(name, value)).collect();
+    serde_json::from_value(Value::Object(readable)).unwrap_or_default()
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -264,6 +276,21 @@ mod tests {
             trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap();
         assert_eq!(config.sources[0].interval, poll_interval());
         assert_eq!(config.targets.len(), 1);
+    }
+
+    #[test]
+    fn what_is_readable_of_a_broken_configuration_is_read() {
+        let folder = std::env::temp_dir().join(format!("trueup-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("trueup-daemon.yaml");
+        std::fs::write(&file, "stateDr: /x\nkeys: [/a.key]\nparallel: many\nsubnetPool: [10.1.0.0/16]\n")
+            .unwrap();
+        let config = read_leniently(&file);
+        assert_eq!(config.keys, [PathBuf::from("/a.key")]);
+        assert_eq!((config.subnet_pool.len(), config.parallel), (1, parallel()));
+        std::fs::write(&file, "{ not yaml").unwrap();
+        assert_eq!(read_leniently(&file).state_dir, state_dir());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -34,13 +34,13 @@ pub(crate) struct Failure {
     pub(crate) causes: Vec<String>,
     /// What to do about it.
     pub(crate) hints: Vec<String>,
-    /// Whether `message` has its own `error:` prefixes.
-    pub(crate) is_report: bool,
+    /// The mistakes in what was read; `message` is all of them, with their own `error:` prefixes.
+    pub(crate) report: Option<Report>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), is_report: false }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), report: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -61,6 +61,11 @@ impl Failure {
             next = cause.source();
         }
         failure
+    }
+
+    /// Returns whether it is what was read that is wrong.
+    pub(crate) fn is_report(&self) -> bool {
+        self.report.is_some()
     }
 
     /// Returns the message as one line, for a table.
@@ -86,7 +91,7 @@ impl Failure {
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
         let mut failure = Self::new(Kind::Config, format!("{report} · nothing was changed"));
-        failure.is_report = true;
+        failure.report = Some(report);
         failure
     }
 }
@@ -126,7 +131,7 @@ impl From<TargetError> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_report {
+        if self.is_report() {
             return f.write_str(&self.message);
         }
         write!(f, "error: {}", self.message)?;

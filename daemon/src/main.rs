@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod config;
 mod controller;
+mod doctor;
 mod failure;
 mod health;
 mod material;

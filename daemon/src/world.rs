@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Where the configuration is when nobody says so.
-const DEFAULT_CONFIG: &str = "/etc/trueup/trueup-daemon.yaml";
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/trueup/trueup-daemon.yaml";
 
 /// Everything around a reconciliation.
 pub(crate) struct World {
@@ -81,53 +81,14 @@ impl World {
 
     /// Opens a source of the configuration.
     pub(crate) fn git(&self, source: &config::Source) -> Result<GitSource, Failure> {
-        let location: Location = source.url.parse().map_err(|error| git_failure(&error))?;
-        let limits = trueup_git::Limits {
-            files: self.config.limits.files,
-            file_bytes: self.config.limits.file_bytes,
-            fetch_bytes: self.config.limits.fetch_bytes,
-            fetch_time: self.config.limits.fetch_timeout.0,
-            ..trueup_git::Limits::default()
-        };
-        let config = SourceConfig {
-            location,
-            reference: reference(&source.reference),
-            user: Some(source.user.clone()),
-            token_file: source.token_file.clone(),
-            ca_file: source.ca_file.clone(),
-            mirror_dir: self.config.state_dir.join("mirrors").join(source.name.as_str()),
-            limits,
-        };
-        GitSource::open(config).map_err(|error| git_failure(&error))
+        git(&self.config, source, limits(&self.config))
     }
 
     /// Connects to a target that the source may use.
     pub(crate) fn target(&self, name: &TargetName, source: &SourceName) -> Result<Docker, Failure> {
-        let configured = self.config.targets.get(name);
-        let address = match configured {
-            Some(target) if target.allow.as_ref().is_some_and(|allowed| !allowed.contains(source)) => {
-                return Err(Failure::new(
-                    Kind::Refused,
-                    format!("source `{source}` may not use the target `{name}`"),
-                )
-                .hint(format!("its operator can add `{source}` to `targets.{name}.allow`")));
-            }
-            Some(target) => target.docker.clone(),
-            None if name.as_str() == "local" => {
-                std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
-            }
-            None => {
-                return Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
-                    .hint(format!("its operator can add `targets.{name}` to the configuration")));
-            }
-        };
-        let settings = Settings {
-            runtime_dir: self.config.runtime_dir.clone(),
-            state_dir: self.config.state_dir.clone(),
-            subnet_pool: self.subnet_pool()?,
-            locality: Locality::Auto,
-        };
-        let endpoint: Endpoint = address.parse()?;
+        allowed(&self.config, name, source)?;
+        let endpoint = endpoint(&self.config, name)?;
+        let settings = settings(&self.config)?;
         // An insertion cannot leave the map half changed.
         let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(connected) = targets.get(name) {
@@ -167,21 +128,88 @@ impl World {
         }
     }
 
-    fn subnet_pool(&self) -> Result<Vec<Subnet>, Failure> {
-        let pool = self.config.subnet_pool.iter();
-        pool.map(|text| text.parse().map_err(|error| Failure::of(Kind::Config, &error))).collect()
-    }
-
     /// Returns the key of an environment of a source.
     pub(crate) fn key(source: &config::Source, env: &EnvironmentName) -> EnvKey {
         EnvKey { source: source.name.clone(), environment: env.clone() }
     }
 }
 
-/// Reads the configuration that was named, or the default one where it exists.
-pub(crate) fn configuration(global: &Global) -> Result<(Config, Option<PathBuf>), Failure> {
+/// Returns how much of a repository is read.
+pub(crate) fn limits(config: &Config) -> trueup_git::Limits {
+    trueup_git::Limits {
+        files: config.limits.files,
+        file_bytes: config.limits.file_bytes,
+        fetch_bytes: config.limits.fetch_bytes,
+        fetch_time: config.limits.fetch_timeout.0,
+        ..trueup_git::Limits::default()
+    }
+}
+
+/// Opens a source of the configuration.
+pub(crate) fn git(
+    config: &Config,
+    source: &config::Source,
+    limits: trueup_git::Limits,
+) -> Result<GitSource, Failure> {
+    let location: Location = source.url.parse().map_err(|error| git_failure(&error))?;
+    let config = SourceConfig {
+        location,
+        reference: reference(&source.reference),
+        user: Some(source.user.clone()),
+        token_file: source.token_file.clone(),
+        ca_file: source.ca_file.clone(),
+        mirror_dir: config.state_dir.join("mirrors").join(source.name.as_str()),
+        limits,
+    };
+    GitSource::open(config).map_err(|error| git_failure(&error))
+}
+
+/// Refuses a target that the source may not use.
+pub(crate) fn allowed(config: &Config, name: &TargetName, source: &SourceName) -> Result<(), Failure> {
+    let allow = config.targets.get(name).and_then(|target| target.allow.as_ref());
+    if allow.is_none_or(|allowed| allowed.contains(source)) {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Refused, format!("source `{source}` may not use the target `{name}`"))
+        .hint(format!("its operator can add `{source}` to `targets.{name}.allow`")))
+}
+
+/// Returns where a target is.
+pub(crate) fn endpoint(config: &Config, name: &TargetName) -> Result<Endpoint, Failure> {
+    let address = match config.targets.get(name) {
+        Some(target) => target.docker.clone(),
+        None if name.as_str() == "local" => {
+            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
+        }
+        None => {
+            return Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
+                .hint(format!("its operator can add `targets.{name}` to the configuration")));
+        }
+    };
+    Ok(address.parse()?)
+}
+
+/// Returns what the operator says about every engine.
+pub(crate) fn settings(config: &Config) -> Result<Settings, Failure> {
+    let pool = config.subnet_pool.iter();
+    let pool = pool.map(|text| text.parse::<Subnet>().map_err(|error| Failure::of(Kind::Config, &error)));
+    Ok(Settings {
+        runtime_dir: config.runtime_dir.clone(),
+        state_dir: config.state_dir.clone(),
+        subnet_pool: pool.collect::<Result<_, _>>()?,
+        locality: Locality::Auto,
+    })
+}
+
+/// Returns the configuration's file: the one that was named, or the default one where it exists.
+pub(crate) fn configuration_file(global: &Global) -> Option<PathBuf> {
     let default = PathBuf::from(DEFAULT_CONFIG);
-    let file = global.config.clone().or_else(|| default.exists().then_some(default));
+    global.config.clone().or_else(|| default.exists().then_some(default))
+}
+
+/// Reads the configuration.
+pub(crate) fn configuration(global: &Global) -> Result<(Config, Option<PathBuf>), Failure> {
+    let file = configuration_file(global);
     let mut config = match &file {
         Some(file) => config::read(file)?,
         None => Config::default(),
@@ -193,7 +221,7 @@ pub(crate) fn configuration(global: &Global) -> Result<(Config, Option<PathBuf>)
 }
 
 /// The checkout around the current folder, as a source.
-fn checkout(global: &Global) -> Result<config::Source, Failure> {
+pub(crate) fn checkout(global: &Global) -> Result<config::Source, Failure> {
     let root = trueup_git::discover(&global.dir).map_err(|error| git_failure(&error))?;
     let name = match &global.source {
         Some(name) => name.clone(),

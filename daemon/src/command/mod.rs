@@ -1,6 +1,7 @@
 //! One file a command, or a family of them: read the arguments, call the product, show the answer.
 
 mod apply;
+mod doctor;
 mod drift;
 mod env;
 mod manifests;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Status { env } => overview::status(&global, screen, env.as_ref()).await,
         Command::History { env, limit } => overview::history(&global, screen, env.as_ref(), limit).await,
         Command::Logs { run } => overview::logs(&global, screen, run).await,
+        Command::Doctor { env } => doctor::doctor(&global, screen, env.as_ref()).await,
         Command::Env(command) => env::run(&global, screen, command).await,
         Command::Secret(command) => secret::run(&global, screen, command).await,
         Command::Completion { shell } => completion(screen, shell),

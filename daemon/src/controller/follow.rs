@@ -27,8 +27,8 @@ pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
             Err(failure) => {
                 tracing::warn!(source = %source.name, "cannot read the source: {failure}");
                 // The source was read when it is the commit that is wrong: the next one is not kept waiting.
-                pause = if failure.is_report { PATIENCE.0 } else { (pause * 2).min(PATIENCE.1) };
-                let wait = if failure.is_report { source.interval.0 } else { pause };
+                pause = if failure.is_report() { PATIENCE.0 } else { (pause * 2).min(PATIENCE.1) };
+                let wait = if failure.is_report() { source.interval.0 } else { pause };
                 follower.unreadable(failure).await;
                 wait
             }
@@ -71,7 +71,7 @@ impl Follower<'_> {
             Err(failure) => Err(failure),
         };
         // What is wrong with a commit is wrong each time: only another one is looked at again.
-        if read.as_ref().map_or_else(|failure| failure.is_report, |()| true) {
+        if read.as_ref().map_or_else(Failure::is_report, |()| true) {
             self.commit = Some(head);
         }
         read
@@ -80,7 +80,7 @@ impl Follower<'_> {
     /// Writes down why the source cannot be read, until a commit of it was.
     async fn unreadable(&mut self, failure: Failure) {
         // Once the source can be read again its commit is told to be the newest, also when it is the same.
-        if !failure.is_report {
+        if !failure.is_report() {
             self.commit = None;
         }
         publish::unreadable(&self.daemon.world.store, &self.source.name, &failure).await;

@@ -83,7 +83,7 @@ async fn after(
 ) -> Result<(), Failure> {
     let followed = cron::follow(daemon, key).await;
     // A commit that cannot be read lets go of nothing.
-    if result.as_ref().is_err_and(|failure| failure.is_report)
+    if result.as_ref().is_err_and(Failure::is_report)
         && let Some(applied) = daemon.world.store.applied(key).await?
     {
         let target = target_of(daemon, key, &applied.desired.target)?;

@@ -2,6 +2,7 @@
 
 mod ago;
 mod differences;
+mod doctor;
 mod drift;
 mod history;
 mod outcome;
@@ -15,6 +16,7 @@ use serde::Serialize;
 
 pub(crate) use ago::{ago, holder};
 pub(crate) use differences::{differences, differences_json};
+pub(crate) use doctor::{doctor, doctor_json};
 pub(crate) use drift::{Drift, Drifted, drift, drift_json};
 pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json, left};
