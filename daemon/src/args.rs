@@ -108,7 +108,13 @@ pub(crate) enum Command {
         wait: trueup_schema::manifest::Span,
     },
     /// Shows one line an environment, worst first.
-    Status { env: Option<EnvironmentName> },
+    Status {
+        env: Option<EnvironmentName>,
+        /// Shows it again whenever something has changed, until Ctrl-C: in place on a terminal; else one table, or
+        /// with `-o json` one line, after the other.
+        #[arg(short, long)]
+        watch: bool,
+    },
     /// Shows what was run, newest first.
     History {
         env: Option<EnvironmentName>,

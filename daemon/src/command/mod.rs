@@ -8,6 +8,7 @@ mod manifests;
 mod overview;
 mod plan;
 mod secret;
+mod watch;
 
 pub(crate) use secret::secret_failure;
 
@@ -38,7 +39,8 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
         Command::Rollback { env, to, reason, yes, wait } => {
             apply::rollback(&global, screen, &apply::Back { env, to, reason, yes, wait: wait.0 }).await
         }
-        Command::Status { env } => overview::status(&global, screen, env.as_ref()).await,
+        Command::Status { env, watch: true } => watch::watch(&global, screen, env.as_ref()).await,
+        Command::Status { env, watch: false } => overview::status(&global, screen, env.as_ref()).await,
         Command::History { env, limit } => overview::history(&global, screen, env.as_ref(), limit).await,
         Command::Logs { run } => overview::logs(&global, screen, run).await,
         Command::Doctor { env } => doctor::doctor(&global, screen, env.as_ref()).await,

@@ -29,7 +29,7 @@ pub(crate) async fn status(
 }
 
 /// Collects what the store knows of each environment.
-async fn rows(
+pub(super) async fn rows(
     store: &impl Store,
     global: &Global,
     env: Option<&EnvironmentName>,

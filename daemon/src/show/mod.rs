@@ -63,15 +63,20 @@ impl Screen {
     }
 
     /// Prints a text and a line's end.
-    #[expect(clippy::unused_self, reason = "whoever prints data has a screen")]
     pub(crate) fn print(self, text: &str) -> Result<(), Failure> {
+        self.print_on(text).map(drop)
+    }
+
+    /// Prints a text and a line's end; returns whether somebody still reads.
+    #[expect(clippy::unused_self, reason = "whoever prints data has a screen")]
+    pub(crate) fn print_on(self, text: &str) -> Result<bool, Failure> {
         let mut out = std::io::stdout().lock();
         let written = out.write_all(text.as_bytes()).and_then(|()| {
             if text.is_empty() || text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
         });
         match written.and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|error| Failure::of(Kind::User, &error)),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true).map_err(|error| Failure::of(Kind::User, &error)),
         }
     }
 

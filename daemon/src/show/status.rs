@@ -12,7 +12,7 @@ use trueup_schema::Revision;
 use super::{ago, table::table};
 
 /// What is known of one environment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) key: EnvKey,
     pub(crate) seen: Option<Observation>,
@@ -108,6 +108,18 @@ impl Row {
         synced.and_then(|seen| seen.revision.as_ref()).or(self.applied.as_ref())
     }
 
+    /// Returns whether it tells what another one does, whenever each was looked at.
+    pub(crate) fn tells_the_same(&self, other: &Self) -> bool {
+        let timeless = |row: &Self| {
+            let mut row = row.clone();
+            if let Some(seen) = &mut row.seen {
+                seen.observed = seen.since;
+            }
+            row
+        };
+        timeless(self) == timeless(other)
+    }
+
     fn since(&self) -> Option<Timestamp> {
         let hold = self.hold().map(|hold| hold.since);
         hold.or_else(|| self.seen.as_ref().map(|seen| seen.since))
@@ -163,4 +175,36 @@ pub(crate) fn status_json(rows: &mut [Row], now: Timestamp) -> Value {
         })
         .collect();
     json!({ "apiVersion": "trueup.dev/v1", "environments": environments })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_look_that_saw_the_same_tells_the_same() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let seen = Observation {
+            target: "docker/local".into(),
+            revision: None,
+            sync: SyncStatus::Synced,
+            health: Health::Healthy,
+            why: String::new(),
+            trouble: None,
+            since: at(1),
+            observed: at(2),
+        };
+        let row = |seen: Observation| Row {
+            key: EnvKey { source: "git".parse().unwrap(), environment: "dev".parse().unwrap() },
+            seen: Some(seen),
+            applied: None,
+            holds: Vec::new(),
+            suspended: None,
+            holder: None,
+            run: None,
+        };
+        let first = row(seen.clone());
+        assert!(first.tells_the_same(&row(Observation { observed: at(9), ..seen.clone() })));
+        assert!(!first.tells_the_same(&row(Observation { since: at(9), ..seen })));
+    }
 }

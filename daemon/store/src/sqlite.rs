@@ -70,6 +70,15 @@ impl Sqlite {
         Ok(Self { id, key, folder, path, writer, reader, _in_use: in_use })
     }
 
+    /// Returns a number that is another one as soon as somebody has written since, in this process or another
+    /// (<https://www.sqlite.org/pragma.html#pragma_data_version>). It costs no reading of the file.
+    pub async fn version(&self) -> Result<i64, StoreError> {
+        self.read("the version of the data", |conn| {
+            conn.query_row("PRAGMA data_version", [], |row| row.get(0))
+        })
+        .await
+    }
+
     async fn write<R: Send + 'static>(
         &self,
         what: &'static str,

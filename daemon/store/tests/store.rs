@@ -325,6 +325,20 @@ async fn two_handles_see_what_the_other_wrote() {
 }
 
 #[tokio::test]
+async fn the_version_is_another_one_after_each_write_of_somebody() {
+    let folder = folder();
+    let (one, other) = (Sqlite::open(folder.path()).unwrap(), Sqlite::open(folder.path()).unwrap());
+    let first = one.version().await.unwrap();
+    one.environments().await.unwrap();
+    assert_eq!(one.version().await.unwrap(), first);
+    other.establish(&env()).await.unwrap();
+    let second = one.version().await.unwrap();
+    assert_ne!(second, first);
+    one.add_hold(&env(), &automatic("1"), &audit("hold")).await.unwrap();
+    assert_ne!(one.version().await.unwrap(), second);
+}
+
+#[tokio::test]
 async fn a_second_one_is_told_who_holds_the_environment_and_gets_it_afterwards() {
     let folder = folder();
     let (one, two) = (Sqlite::open(folder.path()).unwrap(), Sqlite::open(folder.path()).unwrap());
