@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -78,12 +81,78 @@ impl Drop for Started {
 }
 
 impl Started {
+    /// Returns what it prints on standard output while it does.
+    pub(crate) fn output(&mut self) -> Result<Printed, Failed> {
+        let from = self.child()?.stdout.take().ok_or("standard output is a pipe")?;
+        let (sender, pieces) = channel();
+        std::thread::spawn(move || forward(from, &sender));
+        Ok(Printed { pieces, seen: String::new() })
+    }
+
+    /// Types something on its terminal.
+    pub(crate) fn type_in(&mut self, text: &str) -> Result<(), Failed> {
+        let to = self.child()?.stdin.as_mut().ok_or("standard input is a pipe")?;
+        Ok(to.write_all(text.as_bytes())?)
+    }
+
+    /// Closes its standard output, so that nobody reads it any more.
+    pub(crate) fn close_output(&mut self) -> Result<(), Failed> {
+        drop(self.child()?.stdout.take());
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself, and returns the exit code.
+    pub(crate) fn end(mut self) -> Result<Option<i32>, Failed> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child()?.try_wait()? {
+                return Ok(status.code());
+            }
+            if start.elapsed() > PATIENCE {
+                return Err("waited in vain for its end".into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn child(&mut self) -> Result<&mut Child, Failed> {
+        Ok(self.0.as_mut().ok_or("it was started")?)
+    }
+
     /// Sends what Ctrl-C sends, and returns the exit code and both outputs.
     pub(crate) fn interrupt(mut self) -> Result<(Option<i32>, String), Failed> {
         let child = self.0.take().ok_or("it was started")?;
         text_of(Command::new("kill").args(["-INT", &child.id().to_string()]))?;
         let output = child.wait_with_output()?;
         Ok((output.status.code(), both(&output)))
+    }
+}
+
+/// Sends everything that is read until its end, or until nobody wants it.
+fn forward(mut from: impl Read, to: &Sender<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if to.send(buffer[..length].to_vec()).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a command that goes on prints.
+pub(crate) struct Printed {
+    pieces: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Printed {
+    /// Waits until everything that was printed so far is as wanted, and returns it.
+    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<&str, Failed> {
+        while !wanted(&self.seen) {
+            let piece = self.pieces.recv_timeout(PATIENCE);
+            let piece = piece.map_err(|_| format!("waited in vain for {what}; printed:\n{}", self.seen))?;
+            self.seen.push_str(&String::from_utf8_lossy(&piece));
+        }
+        Ok(&self.seen)
     }
 }
 
@@ -98,15 +167,15 @@ impl Lab {
         let key = lab.path("age.key");
         let recipient = lab.succeed(&["secret", "init", key.to_str().ok_or("the path is UTF-8")?])?;
         fs::write(lab.path("recipient"), recipient)?;
-        let pool = 100 + number % 100;
         let config = format!(
             "stateDir: {root}/state\nruntimeDir: /run/trueup-tests/{env}\nkeys: [{root}/age.key]\n\
              sources:\n  - {{name: lab, url: {root}/repo}}\n\
              targets:\n  local: {{docker: \"{docker}\"}}\n\
-             subnetPool: [10.{pool}.0.0/16]\n",
+             subnetPool: [{pool}.0.0/16]\n",
             root = lab.dir.path().display(),
             env = lab.env,
             docker = lab.engine.docker,
+            pool = lab.pool(),
         );
         fs::write(lab.path("trueup-daemon.yaml"), config)?;
         lab.write(
@@ -202,6 +271,21 @@ impl Lab {
         Ok(())
     }
 
+    /// Returns the first two numbers of the pool that the zones take their subnets from: `10.100`.
+    pub(crate) fn pool(&self) -> String {
+        format!("10.{}", 100 + self.number % 100)
+    }
+
+    /// Replaces a text, which must be there, in the operator's configuration.
+    pub(crate) fn configure(&self, from: &str, to: &str) -> Result<(), Failed> {
+        let file = self.path("trueup-daemon.yaml");
+        let text = fs::read_to_string(&file)?;
+        if !text.contains(from) {
+            return Err(format!("`{from}` is not in the configuration").into());
+        }
+        Ok(fs::write(file, text.replacen(from, to, 1))?)
+    }
+
     /// Returns a number below 250 that no other lab of this run has.
     pub(crate) fn number(&self) -> u16 {
         self.number
@@ -269,6 +353,22 @@ impl Lab {
     pub(crate) fn start(&self, arguments: &[&str]) -> Result<Started, Failed> {
         let mut command = self.command();
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(Started(Some(command.spawn()?)))
+    }
+
+    /// Starts `trueup` on a terminal of its own, on which can be typed.
+    pub(crate) fn start_on_terminal(&self, arguments: &[&str]) -> Result<Started, Failed> {
+        let mut inner = self.command();
+        inner.args(arguments);
+        let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+        let line: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let mut command = Command::new("script");
+        command
+            .args(["-qec", &line.join(" "), "/dev/null"])
+            .current_dir(self.dir.path())
+            .env("TERM", "xterm");
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(Started(Some(command.spawn()?)))
     }
 

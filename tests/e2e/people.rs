@@ -1,9 +1,11 @@
 //! What people do at the command line: they plan, apply, decide, interrupt, and are told what is true.
 
 mod decisions;
+mod doctor;
 mod estate;
 mod interruptions;
 mod plans;
+mod watching;
 
 use libtest_mimic::Trial;
 
@@ -15,6 +17,8 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
         ("decisions", &decisions::TESTS),
         ("interruptions", &interruptions::TESTS),
         ("estate", &estate::TESTS),
+        ("doctor", &doctor::TESTS),
+        ("watching", &watching::TESTS),
     ];
     modules
         .into_iter()
