@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -27,8 +28,12 @@ use crate::{
     worker::{Class, Reading, Worker, Writing},
 };
 
-/// A store in one folder. Several processes may have it open at the same time.
-pub struct Sqlite {
+/// A store in one folder. Several processes may have it open at the same time. Cheap to clone; clones share the
+/// connections.
+#[derive(Clone)]
+pub struct Sqlite(Arc<Inner>);
+
+struct Inner {
     id: String,
     key: DigestKey,
     folder: Folder,
@@ -41,7 +46,7 @@ pub struct Sqlite {
 
 impl std::fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sqlite").field("id", &self.id).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Sqlite").field("id", &self.0.id).field("path", &self.0.path).finish_non_exhaustive()
     }
 }
 
@@ -67,7 +72,7 @@ impl Sqlite {
         let cannot = |error: std::io::Error| cannot_open(&path, error);
         let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
         let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;
-        Ok(Self { id, key, folder, path, writer, reader, _in_use: in_use })
+        Ok(Self(Arc::new(Inner { id, key, folder, path, writer, reader, _in_use: in_use })))
     }
 
     /// Returns a number that is another one as soon as somebody has written since, in this process or another
@@ -85,7 +90,7 @@ impl Sqlite {
         class: Class,
         work: impl Fn(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.writer.write((what, &self.path, class), work).await
+        self.0.writer.write((what, &self.0.path, class), work).await
     }
 
     async fn read<R: Send + 'static>(
@@ -93,7 +98,7 @@ impl Sqlite {
         what: &'static str,
         work: impl FnOnce(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.reader.read((what, &self.path), work).await
+        self.0.reader.read((what, &self.0.path), work).await
     }
 
     async fn of_env<R: Send + 'static>(
@@ -168,26 +173,26 @@ impl Store for Sqlite {
     type Lease = Lease;
 
     fn id(&self) -> &str {
-        &self.id
+        &self.0.id
     }
 
     fn digest_key(&self) -> &DigestKey {
-        &self.key
+        &self.0.key
     }
 
     async fn identity(&self, env: &EnvKey) -> Result<Option<Identity>, StoreError> {
-        let id = self.id.clone();
+        let id = self.0.id.clone();
         self.of_env("an identity", env, move |conn, env| environments::identity(conn, &id, env)).await
     }
 
     async fn establish(&self, env: &EnvKey) -> Result<Identity, StoreError> {
-        let (id, env) = (self.id.clone(), env.clone());
+        let (id, env) = (self.0.id.clone(), env.clone());
         let work = move |conn: &Connection| environments::establish(conn, &id, &env, &random_hex(8)?);
         self.write("an identity", PLAIN, work).await
     }
 
     async fn adopt(&self, env: &EnvKey, found: &Adoption) -> Result<Identity, StoreError> {
-        let (id, env, found) = (self.id.clone(), env.clone(), found.clone());
+        let (id, env, found) = (self.0.id.clone(), env.clone(), found.clone());
         let work = move |conn: &Connection| {
             applied::done(conn, &env, found.jobs_done.iter())?;
             runs::go_on_above(conn, found.last_run)?;
@@ -203,12 +208,12 @@ impl Store for Sqlite {
     }
 
     async fn environments(&self) -> Result<Vec<Identity>, StoreError> {
-        let id = self.id.clone();
+        let id = self.0.id.clone();
         self.read("the environments", move |conn| environments::all(conn, &id)).await
     }
 
     async fn lease(&self, env: &EnvKey, holder: &Holder) -> Result<Lease, StoreError> {
-        Lease::take(&self.folder.leases(), env, holder)
+        Lease::take(&self.0.folder.leases(), env, holder)
     }
 
     async fn lease_wait(
@@ -217,11 +222,11 @@ impl Store for Sqlite {
         holder: &Holder,
         cancel: &CancellationToken,
     ) -> Result<Lease, StoreError> {
-        Lease::wait(&self.folder.leases(), env, holder, cancel).await
+        Lease::wait(&self.0.folder.leases(), env, holder, cancel).await
     }
 
     async fn holder(&self, env: &EnvKey) -> Result<Option<Holder>, StoreError> {
-        Ok(Lease::holder(&self.folder.leases(), env))
+        Ok(Lease::holder(&self.0.folder.leases(), env))
     }
 
     async fn begin(&self, lease: &Lease, run: &NewRun) -> Result<RunId, StoreError> {
