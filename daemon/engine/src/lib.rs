@@ -21,7 +21,7 @@ pub mod store;
 pub use failure::{Blame, TargetError};
 pub use journal::Trail;
 pub use ports::{Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted};
-pub use queue::{Next, Queue, Turn, Turns, Urgency, queue};
+pub use queue::{Depth, Next, Queue, Turn, Turns, Urgency, queue};
 pub use reach::Limits;
 pub use record::{EnvKey, Fault, Outcome, Trigger};
 pub use recover::{RecoverError, Recovered, recover};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{Id, JoinError, JoinSet},
     time::Instant,
 };
@@ -52,14 +52,32 @@ pub struct Turn<K, W> {
     pub newer: CancellationToken,
 }
 
+/// How many names stand where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Names with a request that could run now.
+    pub waiting: usize,
+    /// Names with a request whose back-off is not over.
+    pub resting: usize,
+    /// Names that have their turn.
+    pub running: usize,
+}
+
 /// Where requests are put.
 #[derive(Debug)]
-pub struct Queue<K, W>(mpsc::UnboundedSender<Request<K, W>>);
+pub struct Queue<K, W>(mpsc::UnboundedSender<Message<K, W>>);
 
 impl<K, W> Clone for Queue<K, W> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
+}
+
+#[derive(Debug)]
+enum Message<K, W> {
+    Request(Request<K, W>),
+    Depth(oneshot::Sender<Depth>),
+    Parallel(usize),
 }
 
 #[derive(Debug)]
@@ -72,14 +90,27 @@ struct Request<K, W> {
 impl<K, W> Queue<K, W> {
     /// Asks for a turn of `key`. After [`Turns::serve`] has ended nobody listens any more.
     pub fn put(&self, key: K, why: W, urgency: Urgency) {
-        let _heard = self.0.send(Request { key, why, urgency });
+        let _heard = self.0.send(Message::Request(Request { key, why, urgency }));
+    }
+
+    /// Returns how many names stand where, as soon as the loop that gives them their turns says so: an answer
+    /// shows that it goes on. `None` when it has ended.
+    pub async fn depth(&self) -> Option<Depth> {
+        let (answer, depth) = oneshot::channel();
+        self.0.send(Message::Depth(answer)).ok()?;
+        depth.await.ok()
+    }
+
+    /// Sets how many names run at the same moment. Those that run go on.
+    pub fn set_parallel(&self, parallel: usize) {
+        let _heard = self.0.send(Message::Parallel(parallel));
     }
 }
 
 /// The other end of a [`Queue`].
 #[derive(Debug)]
 pub struct Turns<K, W> {
-    requests: mpsc::UnboundedReceiver<Request<K, W>>,
+    messages: mpsc::UnboundedReceiver<Message<K, W>>,
     /// How many names run at the same moment.
     parallel: usize,
     backoff: Backoff,
@@ -104,9 +135,9 @@ impl<W> Default for Waiting<W> {
 
 /// Returns a queue whose names run in parallel up to a limit.
 pub fn queue<K, W>(parallel: usize, backoff: Backoff) -> (Queue<K, W>, Turns<K, W>) {
-    let (sender, requests) = mpsc::unbounded_channel();
+    let (sender, messages) = mpsc::unbounded_channel();
     let turns = Turns {
-        requests,
+        messages,
         parallel: parallel.max(1),
         backoff,
         waiting: BTreeMap::new(),
@@ -139,8 +170,8 @@ where
                 biased;
                 () = cancel.cancelled() => break,
                 Some(ended) = tasks.join_next_with_id() => self.note_end(&mut turns, ended),
-                request = self.requests.recv() => match request {
-                    Some(request) => self.note_request(request),
+                message = self.messages.recv() => match message {
+                    Some(message) => self.note_message(message),
                     None if turns.is_empty() && self.order.is_empty() => break,
                     // Nobody can ask any more; what was asked for is still done.
                     None => self.note_closed(&mut tasks, &mut turns, wake).await,
@@ -190,6 +221,23 @@ where
         }
         let waits = self.order.iter().filter(|key| !self.running.contains_key(*key));
         waits.filter_map(|key| self.waiting.get(key)?.not_before).min()
+    }
+
+    fn note_message(&mut self, message: Message<K, W>) {
+        match message {
+            Message::Request(request) => self.note_request(request),
+            Message::Parallel(parallel) => self.parallel = parallel.max(1),
+            // Who asked may not wait any more.
+            Message::Depth(answer) => drop(answer.send(self.depth())),
+        }
+    }
+
+    fn depth(&self) -> Depth {
+        let now = Instant::now();
+        let idle = self.order.iter().filter(|key| !self.running.contains_key(*key));
+        let rests = |key: &&K| self.waiting.get(*key).is_some_and(|w| w.not_before.is_some_and(|at| at > now));
+        let (resting, waiting): (Vec<_>, Vec<_>) = idle.partition(rests);
+        Depth { waiting: waiting.len(), resting: resting.len(), running: self.running.len() }
     }
 
     fn note_request(&mut self, request: Request<K, W>) {

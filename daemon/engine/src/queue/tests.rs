@@ -152,3 +152,41 @@ async fn after_a_cancel_no_turn_begins_and_those_that_run_end() {
     tokio::join!(turns.serve(&cancel, work), stop);
     assert_eq!(*ended.lock().unwrap(), ["a"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_says_who_waits_who_rests_and_who_runs() {
+    let mut depths = Vec::new();
+    scene(1, &[Next::Retry], |queue| {
+        let depths = &mut depths;
+        async move {
+            queue.put("a", "commit", Urgency::Fresh);
+            queue.put("b", "commit", Urgency::Fresh);
+            seconds(1).await;
+            depths.push(queue.depth().await);
+            seconds(10).await;
+            depths.push(queue.depth().await);
+        }
+    })
+    .await;
+    let depth = |waiting, resting, running| Some(Depth { waiting, resting, running });
+    assert_eq!(depths, [depth(1, 0, 1), depth(0, 1, 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_nobody_serves_any_more_says_nothing() {
+    let (queue, turns) = queue::<&str, &str>(1, BACKOFF);
+    drop(turns);
+    assert_eq!(queue.depth().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_limit_lets_more_names_run_at_once() {
+    let seen = scene(1, &[], |queue| async move {
+        queue.put("a", "commit", Urgency::Fresh);
+        queue.put("b", "commit", Urgency::Fresh);
+        seconds(3).await;
+        queue.set_parallel(2);
+    })
+    .await;
+    assert_eq!(seen, [("a", vec!["commit"], 0), ("b", vec!["commit"], 3)]);
+}
