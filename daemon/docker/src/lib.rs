@@ -54,7 +54,10 @@ mod zones;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -136,6 +139,7 @@ struct Inner {
     unfinished: exec::Unfinished,
     mirror: Arc<Mirror>,
     readings: Readings,
+    requests: Arc<AtomicU64>,
 }
 
 impl Docker {
@@ -155,6 +159,12 @@ impl Docker {
                 .caused_by(&error)
         })?;
         let endpoint = endpoint.clone();
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&requests);
+        let api = api.with_request_modifier(move |request| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            request
+        });
         Ok(Self(Arc::new(Inner {
             api,
             endpoint,
@@ -166,14 +176,35 @@ impl Docker {
             unfinished: exec::Unfinished::default(),
             mirror: Arc::default(),
             readings: Readings::default(),
+            requests,
         })))
+    }
+
+    /// Returns how many requests were sent to the engine, those for its events included.
+    pub fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the engine's events are heard.
+    pub fn hears_events(&self) -> bool {
+        self.mirror().hears()
+    }
+
+    /// Returns whether both are the same connection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn api(&self) -> &bollard::Docker {
         &self.0.api
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    /// Returns where the engine is.
+    pub fn endpoint(&self) -> &Endpoint {
         &self.0.endpoint
     }
 

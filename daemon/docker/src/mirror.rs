@@ -57,6 +57,11 @@ impl Mirror {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether the events are heard.
+    pub(crate) fn hears(&self) -> bool {
+        self.state().hears()
+    }
+
     /// Begins a look of an environment.
     pub(crate) fn look(&self, identity: &Identity) -> Look<'_> {
         self.state().look(identity);
@@ -95,7 +100,7 @@ pub(crate) struct Look<'a> {
 impl Look<'_> {
     /// Returns whether answers are remembered: the events are heard.
     pub(crate) fn is_remembered(&self) -> bool {
-        self.mirror.state().hears()
+        self.mirror.hears()
     }
 
     /// Returns the known answer, or what `call` answers.

@@ -65,6 +65,7 @@ impl Docker {
         let info = info.map_err(|error| self.failed("ask the engine for its time", &error))?;
         let time = info.system_time.and_then(|time| time.parse().ok()).unwrap_or_else(Timestamp::now);
         let since = format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+        self.count_request();
         let mut events = match Events::open(self.endpoint(), &since).await {
             Ok(events) => events,
             Err(error) => return Ok(End::Lost(error)),

@@ -200,6 +200,7 @@ fn cold_calls(rig: &Rig) -> Result<(), Failed> {
         world.look().await?;
         let calls = counter.take();
         eprintln!("  {} calls: {calls:#?}", calls.len());
+        assert_eq!(world.docker.requests(), calls.len() as u64, "what it counts itself");
         // Version, info, three lists; three containers; one image.
         if calls.len() <= 6 + 3 + 1 { Ok(()) } else { Err(format!("asked for {calls:#?}").into()) }
     })
