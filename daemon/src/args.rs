@@ -20,7 +20,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done or in sync, 1 error, 2 changes pend
 by policy, hold, lock or stale plan, 4 failed and rolled back, 5 failed and the rollback failed too, 64 usage, 130 interrupted";
 
 /// What every command understands.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Global {
     /// The operator's configuration [default: /etc/trueup/trueup-daemon.yaml when it exists].
     #[arg(long, global = true, env = "TRUEUP_CONFIG", value_name = "FILE")]

@@ -3,7 +3,8 @@
 //! It never comes from a repository, and it holds no secret: those are files that it names.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,9 +12,15 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use trueup_schema::{EnvironmentName, SourceName, TargetName, manifest::Span};
+use trueup_docker::Endpoint;
+use trueup_engine::EnvKey;
+use trueup_git::Location;
+use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName, manifest::Span};
 
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    world::git_failure,
+};
 
 /// The operator's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +50,9 @@ pub(crate) struct Config {
     /// Logs on standard error.
     #[serde(default)]
     pub(crate) log: Log,
+    /// Where `/livez`, `/readyz` and `/metrics` are served, over HTTP without a login. Default: nowhere.
+    #[serde(default)]
+    pub(crate) listen: Option<String>,
     /// How many environments run at once. Default: 4.
     #[serde(default = "parallel")]
     pub(crate) parallel: usize,
@@ -52,7 +62,7 @@ pub(crate) struct Config {
 }
 
 /// One repository.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Source {
     /// Its name: with the environment's it is the identity of what runs.
@@ -91,7 +101,7 @@ pub(crate) struct Target {
 }
 
 /// Bounds on what a repository may hold. What is over them is refused with its place.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Files in a commit. Default: 50,000.
@@ -132,7 +142,7 @@ impl Default for Log {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// For people.
@@ -169,6 +179,67 @@ impl LogLevel {
     }
 }
 
+impl Config {
+    /// Finds what no single value shows: a name that two sources have, and addresses that are none.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let mut names = BTreeSet::new();
+        for source in &self.sources {
+            let at = |failure: Failure| failure.at(&format!("sources.{}", source.name));
+            if !names.insert(&source.name) {
+                let twice = Failure::new(Kind::Config, "two sources have this name");
+                return Err(at(twice.hint("give one of them another name")));
+            }
+            source.location().map_err(at)?;
+        }
+        for (name, target) in &self.targets {
+            target.endpoint().map_err(|failure| failure.at(&format!("targets.{name}.docker")))?;
+        }
+        self.address().map(drop)?;
+        self.subnets().map(drop).map_err(|failure| failure.at("subnetPool"))
+    }
+
+    /// Returns where to listen, if anywhere.
+    pub(crate) fn address(&self) -> Result<Option<SocketAddr>, Failure> {
+        let Some(text) = &self.listen else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Failure::new(Kind::Config, format!("`{text}` is no address to listen at"))
+                .at("listen")
+                .hint("write an IP address and a port, such as `127.0.0.1:9180`")
+        })
+    }
+
+    /// Returns the subnets that zones without one take theirs from.
+    pub(crate) fn subnets(&self) -> Result<Vec<Subnet>, Failure> {
+        let pool = self.subnet_pool.iter();
+        pool.map(|text| text.parse().map_err(|error| Failure::of(Kind::Config, &error))).collect()
+    }
+
+    /// Returns whether an environment is one that is followed.
+    pub(crate) fn follows(&self, key: &EnvKey) -> bool {
+        let source = self.sources.iter().find(|source| source.name == key.source);
+        source.is_some_and(|source| source.follows(&key.environment))
+    }
+}
+
+impl Source {
+    /// Returns whether an environment is one that is followed.
+    pub(crate) fn follows(&self, env: &EnvironmentName) -> bool {
+        self.environments.as_ref().is_none_or(|environments| environments.contains(env))
+    }
+
+    /// Returns where the repository is.
+    pub(crate) fn location(&self) -> Result<Location, Failure> {
+        self.url.parse().map_err(|error| git_failure(&error))
+    }
+}
+
+impl Target {
+    /// Returns where the engine is.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
+        Ok(self.docker.parse::<Endpoint>()?)
+    }
+}
+
 /// Reads a configuration as strictly as a manifest.
 pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
     let bytes = std::fs::read(file).map_err(|error| {
@@ -201,6 +272,7 @@ impl Default for Config {
             subnet_pool: subnet_pool(),
             limits: Limits::default(),
             log: Log::default(),
+            listen: None,
             parallel: parallel(),
             shutdown_grace: shutdown_grace(),
         }
@@ -276,6 +348,28 @@ mod tests {
             trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap();
         assert_eq!(config.sources[0].interval, poll_interval());
         assert_eq!(config.targets.len(), 1);
+    }
+
+    fn read_text(text: &str) -> Config {
+        let path = "trueup-daemon.yaml".parse().unwrap();
+        trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn what_no_single_value_shows_is_found() {
+        for (text, place) in [
+            ("sources: [{name: a, url: /x}, {name: a, url: /y}]", "sources.a: two sources have this name"),
+            ("sources: [{name: a, url: \"ftp://x\"}]", "sources.a: "),
+            ("targets: {local: {docker: \"ssh://x\"}}", "targets.local.docker: "),
+            ("subnetPool: [10.0.0.0/99]", "subnetPool: "),
+            ("listen: localhost", "listen: `localhost` is no address"),
+        ] {
+            let failure = read_text(text).check().unwrap_err();
+            assert!(failure.kind == Kind::Config && failure.message.starts_with(place), "{failure}");
+        }
+        read_text("sources: [{name: a, url: /x}, {name: b, url: /x}]\nlisten: 127.0.0.1:9180")
+            .check()
+            .unwrap();
     }
 
     #[test]

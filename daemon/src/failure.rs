@@ -48,6 +48,13 @@ impl Failure {
         self
     }
 
+    /// Says of a setting of the configuration that it is wrong, and which one it is.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.kind = Kind::Config;
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
     /// A failure with the chain of an error behind it.
     pub(crate) fn of(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut failure = Self::new(kind, error.to_string());

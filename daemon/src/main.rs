@@ -11,6 +11,7 @@ mod doctor;
 mod failure;
 mod health;
 mod material;
+mod meter;
 mod progress;
 mod publish;
 mod reconcile;

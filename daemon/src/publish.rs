@@ -151,12 +151,12 @@ pub(crate) async fn vanished<S: Store>(
     Ok(known.filter(|key| key.source == *source && !declared.contains(&key.environment)).collect())
 }
 
-/// Says of an environment that it is orphaned; of one that nothing is known of, nothing.
-pub(crate) async fn orphaned<S: Store>(store: &S, key: &EnvKey) {
+/// Says of an environment that it is orphaned, and why; of one that nothing is known of, nothing.
+pub(crate) async fn orphaned<S: Store>(store: &S, key: &EnvKey, reason: &str) {
     let written = async {
         let Some(seen) = store.observations().await?.remove(key) else { return Ok(()) };
         let why = format!(
-            "orphaned: it is no longer in Git, and what runs keeps running; `trueup env destroy {}` removes it",
+            "orphaned: it {reason}, and what runs keeps running; `trueup env destroy {}` removes it",
             key.environment
         );
         let orphaned = Observation { sync: SyncStatus::Unknown, why, trouble: None, ..seen };

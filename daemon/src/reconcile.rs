@@ -36,6 +36,7 @@ use trueup_secrets::Identities;
 use crate::{
     failure::{Failure, Kind},
     material,
+    meter::{Meter, Phase},
 };
 
 /// One environment of one commit, whose state is wanted.
@@ -74,6 +75,16 @@ pub(crate) struct Proposal {
     /// The bytes behind the digests of the plan.
     pub(crate) materials: Arc<Materials>,
     pub(crate) identity: Identity,
+    pub(crate) took: Took,
+}
+
+/// How long a proposal took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    /// Looking at what runs.
+    observe: Duration,
+    /// Everything else.
+    plan: Duration,
 }
 
 /// How a reconciliation ended.
@@ -105,6 +116,8 @@ pub(crate) struct Bench<'a, S, T> {
     pub(crate) target: &'a T,
     pub(crate) keys: &'a Identities,
     pub(crate) progress: Arc<dyn Progress>,
+    /// Where runs and their phases are counted.
+    pub(crate) meter: &'a Meter,
     /// Says that the process stops: a run then goes back.
     pub(crate) cancel: CancellationToken,
     /// Says that the author wants something else by now: a run then leaves what it did to the next one.
@@ -118,13 +131,16 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     target: &T,
     request: &Request<'_>,
 ) -> Result<Proposal, Failure> {
+    let began = Instant::now();
     let key = request.key;
     let resolved = request.catalogue.resolve(&key.environment)?;
     // The uid is part of what is planned, so that it is given with the first look.
     let identity = store.establish(key).await?;
     let jobs_done = store.jobs_done(key).await?;
     let mut wanted = material::open(store.digest_key(), keys, request.snapshot, resolved, jobs_done)?;
+    let at = Instant::now();
     let live = target.observe(&identity, &wanted).await?;
+    let observe = at.elapsed();
     let desired = target.compile(&identity, &wanted, &live)?;
     let applied = store.applied(key).await?;
     let sync = &wanted.resolved.spec.sync;
@@ -141,7 +157,8 @@ pub(crate) async fn propose<S: Store, T: Observe>(
         budget_confirmed: request.approval.deletes,
     });
     let materials = Arc::new(std::mem::take(&mut wanted.materials));
-    Ok(Proposal { plan, desired, wanted, materials, identity })
+    let took = Took { observe, plan: began.elapsed().saturating_sub(observe) };
+    Ok(Proposal { plan, desired, wanted, materials, identity, took })
 }
 
 /// Returns what drifts again and again, although it is repaired.
@@ -167,7 +184,7 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
     if inherited.is_empty() {
         settle(bench, &identity).await?;
     }
-    let proposal = propose(bench.store, bench.keys, bench.target, request).await?;
+    let proposal = bench.propose(request).await?;
     if let Some(wait) = waits(bench.store, request, &proposal).await? {
         if !inherited.is_empty() {
             // Nobody takes over what the superseded run did, so it goes back.
@@ -204,7 +221,7 @@ pub(crate) async fn keep_alive<S: Store, T: Observe + Execute>(
 ) -> Result<(), Failure> {
     let Some(applied) = material::last_applied(bench.store, key).await? else { return Ok(()) };
     let request = applied.request(key);
-    let proposal = propose(bench.store, bench.keys, bench.target, &request).await?;
+    let proposal = bench.propose(&request).await?;
     let plan = &proposal.plan;
     let holds = bench.store.holds(key).await?;
     let failed_before = hold::waiting(&holds, &plan.desired_digest)
@@ -323,16 +340,27 @@ async fn apply<S: Store, T: Observe + Execute>(
     tracing::info!(run = %id, environment = %request.key, revision = %proposal.plan.revision, plan = proposal.plan.digest.short(), "run begins");
     let span = tracing::info_span!("run", id = %id, environment = %request.key);
     let running = run(bench.store, bench.target, &proposal.plan, &context, &terms).instrument(span);
-    let (outcome, left) = match running.await {
-        Ok(completed) => (Outcome::Applied, completed.left),
-        Err(failed) => (failed.outcome, Vec::new()),
+    let (outcome, durations, left) = match running.await {
+        Ok(completed) => (Outcome::Applied, completed.durations, completed.left),
+        Err(failed) => (failed.outcome, failed.durations, Vec::new()),
     };
     let took = started.elapsed();
+    bench.meter.ran(request.key, &outcome, took, &durations);
     tracing::info!(run = %id, environment = %request.key, outcome = outcome.word(), seconds = took.as_secs_f64(), why = outcome.fault().map(tracing::field::display), "run ends");
     for fault in &left {
         tracing::warn!(run = %id, environment = %request.key, "cannot clean up yet: {fault}");
     }
     Ok((Conclusion::Ran { run: id, outcome, took, left }, proposal))
+}
+
+impl<S: Store, T: Observe> Bench<'_, S, T> {
+    /// Everything up to the plan, with its phases counted.
+    async fn propose(&self, request: &Request<'_>) -> Result<Proposal, Failure> {
+        let proposal = propose(self.store, self.keys, self.target, request).await?;
+        self.meter.took(Phase::Observe, proposal.took.observe);
+        self.meter.took(Phase::Plan, proposal.took.plan);
+        Ok(proposal)
+    }
 }
 
 impl<S, T> Bench<'_, S, T> {

@@ -1,12 +1,23 @@
 //! Logs: text or JSON lines on standard error, one span a run.
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// What is logged from now on.
+pub(crate) struct Level(reload::Handle<EnvFilter, Registry>);
+
+impl Level {
+    /// Sets the level, which `TRUEUP_LOG` overrides.
+    pub(crate) fn set(&self, level: LogLevel) {
+        // It fails only after logging has ended.
+        let _set = self.0.reload(filter(level.as_str()));
+    }
+}
 
 /// Starts logging. `TRUEUP_LOG` overrides the configured level (`debug`, `trueup=trace,info`).
-pub(crate) fn start(log: &Log) {
-    let filter = filter(log.level.as_str());
+pub(crate) fn start(log: &Log) -> Level {
+    let (filter, level) = reload::Layer::new(filter(log.level.as_str()));
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Text => registry
@@ -18,6 +29,7 @@ pub(crate) fn start(log: &Log) {
             )
             .init(),
     }
+    Level(level)
 }
 
 /// Returns what is logged. The engine's client would log whole requests, exposed secrets in them.

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
 use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError};
-use trueup_git::{GitSource, Location, Reference, SourceConfig};
-use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName};
+use trueup_git::{GitSource, Reference, SourceConfig};
+use trueup_schema::{EnvironmentName, SourceName, TargetName};
 use trueup_secrets::Identities;
 use trueup_store::{Lease, Sqlite};
 
@@ -25,6 +25,9 @@ use crate::{
     failure::{Failure, Kind},
     show,
 };
+
+/// The target that is there without being named.
+const LOCAL: &str = "local";
 
 /// Where the configuration is when nobody says so.
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/trueup/trueup-daemon.yaml";
@@ -43,14 +46,17 @@ pub(crate) struct World {
 impl World {
     /// Reads the configuration and opens the store and the keys.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
-        let (mut config, config_file) = configuration(global)?;
-        if config_file.is_none() {
-            config.sources.push(checkout(global)?);
-        }
-        config.keys.extend(global.key.iter().cloned());
-        let keys = Identities::load(&config.keys).map_err(|error| crate::command::secret_failure(&error))?;
+        let (config, config_file, keys) = read(global)?;
         let store = Sqlite::open(&config.state_dir)?;
         Ok(Self { config, config_file, store, keys, targets: Mutex::default() })
+    }
+
+    /// Reads the configuration and the keys again, and keeps the store and the connections.
+    pub(crate) fn reopen(&self, global: &Global) -> Result<Self, Failure> {
+        let (config, config_file, keys) = read(global)?;
+        let mut targets = self.targets().clone();
+        targets.retain(|name, _| config.targets.contains_key(name) || name.as_str() == LOCAL);
+        Ok(Self { config, config_file, store: self.store.clone(), keys, targets: Mutex::new(targets) })
     }
 
     /// Returns the source that has the environment: the one that was asked for, or the only one.
@@ -59,9 +65,7 @@ impl World {
         wanted: Option<&SourceName>,
         env: &EnvironmentName,
     ) -> Result<&config::Source, Failure> {
-        let follows = |source: &&config::Source| {
-            source.environments.as_ref().is_none_or(|environments| environments.contains(env))
-        };
+        let follows = |source: &&config::Source| source.follows(env);
         let named = |source: &&config::Source| wanted.is_none_or(|name| *name == source.name);
         let candidates: Vec<_> = self.config.sources.iter().filter(named).filter(follows).collect();
         match candidates.as_slice() {
@@ -89,9 +93,8 @@ impl World {
         allowed(&self.config, name, source)?;
         let endpoint = endpoint(&self.config, name)?;
         let settings = settings(&self.config)?;
-        // An insertion cannot leave the map half changed.
-        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(connected) = targets.get(name) {
+        let mut targets = self.targets();
+        if let Some(connected) = targets.get(name).filter(|connected| *connected.endpoint() == endpoint) {
             return Ok(connected.clone());
         }
         let connected = Docker::connect(&endpoint, settings)?;
@@ -128,6 +131,12 @@ impl World {
         }
     }
 
+    /// Returns the targets that were connected to.
+    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<TargetName, Docker>> {
+        // An insertion cannot leave the map half changed.
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the key of an environment of a source.
     pub(crate) fn key(source: &config::Source, env: &EnvironmentName) -> EnvKey {
         EnvKey { source: source.name.clone(), environment: env.clone() }
@@ -151,9 +160,8 @@ pub(crate) fn git(
     source: &config::Source,
     limits: trueup_git::Limits,
 ) -> Result<GitSource, Failure> {
-    let location: Location = source.url.parse().map_err(|error| git_failure(&error))?;
     let config = SourceConfig {
-        location,
+        location: source.location()?,
         reference: reference(&source.reference),
         user: Some(source.user.clone()),
         token_file: source.token_file.clone(),
@@ -176,29 +184,36 @@ pub(crate) fn allowed(config: &Config, name: &TargetName, source: &SourceName) -
 
 /// Returns where a target is.
 pub(crate) fn endpoint(config: &Config, name: &TargetName) -> Result<Endpoint, Failure> {
-    let address = match config.targets.get(name) {
-        Some(target) => target.docker.clone(),
-        None if name.as_str() == "local" => {
-            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into())
-        }
-        None => {
-            return Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
-                .hint(format!("its operator can add `targets.{name}` to the configuration")));
-        }
-    };
-    Ok(address.parse()?)
+    match config.targets.get(name) {
+        Some(target) => target.endpoint(),
+        None if name.as_str() == LOCAL => match std::env::var("DOCKER_HOST") {
+            Ok(address) => Ok(address.parse()?),
+            Err(_) => Ok(Endpoint::default()),
+        },
+        None => Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
+            .hint(format!("its operator can add `targets.{name}` to the configuration"))),
+    }
 }
 
 /// Returns what the operator says about every engine.
 pub(crate) fn settings(config: &Config) -> Result<Settings, Failure> {
-    let pool = config.subnet_pool.iter();
-    let pool = pool.map(|text| text.parse::<Subnet>().map_err(|error| Failure::of(Kind::Config, &error)));
     Ok(Settings {
         runtime_dir: config.runtime_dir.clone(),
         state_dir: config.state_dir.clone(),
-        subnet_pool: pool.collect::<Result<_, _>>()?,
+        subnet_pool: config.subnets()?,
         locality: Locality::Auto,
     })
+}
+
+/// Reads the configuration and the keys that it names.
+fn read(global: &Global) -> Result<(Config, Option<PathBuf>, Identities), Failure> {
+    let (mut config, config_file) = configuration(global)?;
+    if config_file.is_none() {
+        config.sources.push(checkout(global)?);
+    }
+    config.keys.extend(global.key.iter().cloned());
+    let keys = Identities::load(&config.keys).map_err(|error| crate::command::secret_failure(&error))?;
+    Ok((config, config_file, keys))
 }
 
 /// Returns the configuration's file: the one that was named, or the default one where it exists.

@@ -313,19 +313,24 @@ impl Lab {
     /// The shipped binary, in the engine's network namespace.
     fn command(&self) -> Command {
         let binary = std::env::var("TRUEUP_BINARY").unwrap_or_else(|_| default_binary());
-        let mut command = match &self.engine.netns {
-            Some(netns) => {
-                let mut command = Command::new("nsenter");
-                command.arg(format!("--net=/run/netns/{netns}")).arg(binary);
-                command
-            }
-            None => Command::new(binary),
-        };
+        let mut command = self.inside(&binary);
         command.env("NO_COLOR", "1").current_dir(self.dir.path()).stdin(Stdio::null());
         if self.path("trueup-daemon.yaml").exists() {
             command.env("TRUEUP_CONFIG", self.path("trueup-daemon.yaml"));
         }
         command
+    }
+
+    /// Returns a program in the engine's network namespace.
+    pub(crate) fn inside(&self, program: &str) -> Command {
+        match &self.engine.netns {
+            Some(netns) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{netns}")).arg(program);
+                command
+            }
+            None => Command::new(program),
+        }
     }
 
     /// Runs `trueup` and returns what it did, whatever that is.

@@ -10,6 +10,7 @@ mod hostile;
 mod inverse;
 mod lab;
 mod live;
+mod ops;
 mod outage;
 mod people;
 mod proxy;
@@ -27,6 +28,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let rig = rig::Rig::find();
     let mut trials = architecture::trials();
+    trials.extend(ops::trials());
     for engine in rig.engines() {
         trials.extend(transaction::trials(&engine));
         trials.extend(crash::trials(&engine));
@@ -35,6 +37,7 @@ fn main() {
         trials.extend(secrecy::trials(&engine));
         trials.extend(live::trials(&engine));
         trials.extend(drift::trials(&engine));
+        trials.extend(ops::engine_trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {

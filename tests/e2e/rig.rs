@@ -26,6 +26,21 @@ pub(crate) struct Engine {
     pub(crate) pid_file: PathBuf,
 }
 
+impl Engine {
+    /// Returns an engine that is away: nobody answers at its address.
+    pub(crate) fn away() -> Self {
+        Self {
+            name: "away",
+            docker: "tcp://127.0.0.1:1".into(),
+            netns: None,
+            registry: None,
+            data: Vec::new(),
+            restart: "false".into(),
+            pid_file: PathBuf::new(),
+        }
+    }
+}
+
 /// A registry that wants a password.
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {

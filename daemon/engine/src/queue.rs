@@ -235,7 +235,8 @@ where
     fn depth(&self) -> Depth {
         let now = Instant::now();
         let idle = self.order.iter().filter(|key| !self.running.contains_key(*key));
-        let rests = |key: &&K| self.waiting.get(*key).is_some_and(|w| w.not_before.is_some_and(|at| at > now));
+        let rests =
+            |key: &&K| self.waiting.get(*key).is_some_and(|w| w.not_before.is_some_and(|at| at > now));
         let (resting, waiting): (Vec<_>, Vec<_>) = idle.partition(rests);
         Depth { waiting: waiting.len(), resting: resting.len(), running: self.running.len() }
     }

@@ -47,6 +47,8 @@ pub enum Trigger {
     Drift,
     /// The daemon started.
     Start,
+    /// The daemon's configuration was read again.
+    Reload,
     /// A person on the command line.
     Cli {
         /// The operating system's name of the user.
@@ -69,6 +71,7 @@ impl fmt::Display for Trigger {
             Self::Timer => f.write_str("timer"),
             Self::Drift => f.write_str("drift"),
             Self::Start => f.write_str("start"),
+            Self::Reload => f.write_str("reload"),
             Self::Cli { user } => write!(f, "{user}, command line"),
             Self::Rollback { user, reason } => write!(f, "{user}, rollback: {reason}"),
         }

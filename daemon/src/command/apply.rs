@@ -21,6 +21,7 @@ use crate::{
     args::{self, Global, Output},
     config,
     failure::{Failure, Kind},
+    meter::Meter,
     progress,
     publish::{self, Concluded},
     reconcile::{Approval, Bench, Conclusion, Proposal, Request, propose, settle},
@@ -159,11 +160,13 @@ impl Errand<'_> {
         telemetry::start_quiet();
         let target_name = self.catalogue.resolve(&self.key.environment)?.spec.target.docker;
         let target = self.world.target(&target_name, &self.source.name)?;
+        let meter = Meter::default();
         let mut bench = Bench {
             store: &self.world.store,
             target: &target,
             keys: &self.world.keys,
             progress: progress::here(screen.progress_style()),
+            meter: &meter,
             cancel: CancellationToken::new(),
             newer: CancellationToken::new(),
         };

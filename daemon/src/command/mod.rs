@@ -5,7 +5,7 @@ mod doctor;
 mod drift;
 mod env;
 mod manifests;
-mod overview;
+pub(crate) mod overview;
 mod plan;
 mod secret;
 mod watch;
@@ -19,7 +19,6 @@ use crate::{
     controller,
     failure::{Failure, Kind},
     show::Screen,
-    world::World,
 };
 
 /// Runs one command and returns its exit code.
@@ -27,7 +26,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
     let Args { global, command } = args;
     let screen = Screen::new(&global);
     match command {
-        Command::Daemon => controller::run(World::open(&global)?).await,
+        Command::Daemon => controller::run(global).await,
         Command::Validate => manifests::validate(&global, screen),
         Command::Render { env } => manifests::render(&global, screen, &env),
         Command::Explain { env, path } => manifests::explain(&global, screen, &env, &path),

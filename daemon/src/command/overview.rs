@@ -46,7 +46,8 @@ pub(super) async fn rows(
     Ok(rows)
 }
 
-async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row, StoreError> {
+/// Collects what the store knows of one environment.
+pub(crate) async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row, StoreError> {
     let unfinished = store.unfinished(&key).await?;
     Ok(Row {
         applied: store.applied(&key).await?.map(|applied| applied.revision),

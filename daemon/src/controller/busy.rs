@@ -21,7 +21,7 @@ pub(crate) fn when_free(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) {
     let (daemon, key) = (Arc::clone(daemon), key.clone());
     tokio::spawn(async move {
         let holder = Holder::here("the daemon");
-        let free = daemon.world.store.lease_wait(&key, &holder, &daemon.cancel).await;
+        let free = daemon.store.lease_wait(&key, &holder, &daemon.cancel).await;
         daemon.busy.remove(&key);
         // A lease that cannot be asked for is met again, and told, by the turn.
         drop(free);

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use trueup_schema::{Cache, Catalogue, Limits, Report, Snapshot, SourceName, load_with};
 
@@ -22,8 +23,10 @@ pub(crate) struct Checkout {
 #[derive(Default)]
 pub(crate) struct Checkouts {
     newest: Mutex<BTreeMap<SourceName, Arc<Checkout>>>,
-    /// Told when a commit was published.
+    /// Told when a commit was published, or could not be read.
     news: Notify,
+    /// When each source was asked last for its newest commit, and answered.
+    read: Mutex<BTreeMap<SourceName, Timestamp>>,
     /// Why what is newest may be out of date.
     troubles: Mutex<BTreeMap<SourceName, Arc<Failure>>>,
 }
@@ -60,6 +63,37 @@ impl Checkouts {
     /// Notes why no newer commit can be read; the next one that is published ends it.
     pub(crate) fn set_trouble(&self, source: &SourceName, failure: Failure) {
         lock(&self.troubles).insert(source.clone(), Arc::new(failure));
+        self.news.notify_waiters();
+    }
+
+    /// Notes that a source has answered.
+    pub(crate) fn note_read(&self, source: &SourceName) {
+        lock(&self.read).insert(source.clone(), Timestamp::now());
+    }
+
+    /// Returns when a source has answered last.
+    pub(crate) fn last_read(&self, source: &SourceName) -> Option<Timestamp> {
+        lock(&self.read).get(source).copied()
+    }
+
+    /// Waits until a source was read, or could not be.
+    pub(crate) async fn tried(&self, source: &SourceName) {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // What is noted from here on is heard.
+            news.as_mut().enable();
+            if self.newest(source).is_some() || self.trouble(source).is_some() {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Forgets a source that is not followed any more.
+    pub(crate) fn forget(&self, source: &SourceName) {
+        lock(&self.newest).remove(source);
+        lock(&self.troubles).remove(source);
+        lock(&self.read).remove(source);
     }
 
     /// Returns why the newest commit may not be the newest one that there is.

@@ -12,7 +12,6 @@ use std::{
 use chrono::Utc;
 use croner::Cron;
 use tokio::task::AbortHandle;
-use trueup_docker::Docker;
 use trueup_engine::{EnvKey, Holder, Identity, RunId, Store};
 use trueup_plan::{Desired, Kind, ResourceId};
 
@@ -46,7 +45,7 @@ impl Crons {
 
 /// Follows the schedules of what is applied now, in place of those before. What is as it was goes on.
 pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Failure> {
-    let store = &daemon.world.store;
+    let store = &daemon.store;
     let applied = store.applied(key).await?;
     let schedules = applied.as_ref().map(|applied| schedules(&applied.desired)).unwrap_or_default();
     let uid = store.identity(key).await?.map(|identity| identity.uid).unwrap_or_default();
@@ -58,7 +57,7 @@ pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Fai
         before.tasks.iter().for_each(AbortHandle::abort);
     }
     let Some(applied) = applied.filter(|_| !schedules.is_empty()) else { return Ok(()) };
-    let target = target_of(daemon, key, &applied.desired.target)?;
+    let target = &applied.desired.target;
     let tasks = schedules.iter().filter_map(|(resource, schedule)| {
         // It was checked with the manifest.
         let cron = schedule.parse().ok()?;
@@ -79,7 +78,7 @@ fn schedules(desired: &Desired) -> BTreeMap<ResourceId, String> {
     crons.filter_map(schedule).collect()
 }
 
-async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: Docker, resource: ResourceId, cron: Cron) {
+async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: String, resource: ResourceId, cron: Cron) {
     while let Some(pause) = until_next(&cron) {
         tokio::time::sleep(pause).await;
         match run(&daemon, &key, &target, &resource).await {
@@ -107,16 +106,18 @@ enum Ran {
     Gone,
 }
 
-async fn run(daemon: &Daemon, key: &EnvKey, target: &Docker, resource: &ResourceId) -> Result<Ran, Failure> {
-    let store = &daemon.world.store;
+async fn run(daemon: &Daemon, key: &EnvKey, target: &str, resource: &ResourceId) -> Result<Ran, Failure> {
+    let store = &daemon.store;
+    let world = daemon.world();
+    let target = &target_of(&world, key, target)?;
     // Only the start: a run of the environment waits for nothing that it does not replace.
     let lease = store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
     let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
     // Without its secrets it still runs, but nothing that it prints is shown.
-    let opened = material::applied(store, &daemon.world.keys, key).await;
+    let opened = material::applied(store, &world.keys, key).await;
     let is_shown = opened.is_ok();
     let materials = Arc::new(opened.unwrap_or_default());
-    let context = daemon.bench(target).context(identity, RunId(0), materials);
+    let context = daemon.bench(&world, target).context(identity, RunId(0), materials);
     let started = target.start_cron(&context, resource).await?;
     drop(lease);
     let Some(started) = started else { return Ok(Ran::NotAgain) };
@@ -131,7 +132,7 @@ async fn run(daemon: &Daemon, key: &EnvKey, target: &Docker, resource: &Resource
 }
 
 async fn is_applied(daemon: &Daemon, key: &EnvKey) -> Result<Option<Identity>, Failure> {
-    let store = &daemon.world.store;
+    let store = &daemon.store;
     Ok(match store.applied(key).await? {
         Some(_) => store.identity(key).await?,
         None => None,

@@ -1,10 +1,11 @@
 //! Follows the engines: what changes on one is a reason to look at the environment that it is of.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::task::AbortHandle;
 use trueup_docker::{Change, Docker};
 use trueup_engine::{Trigger, Urgency};
 use trueup_schema::TargetName;
@@ -13,22 +14,38 @@ use super::Daemon;
 
 /// The engines that are followed, each from its first use on.
 #[derive(Default)]
-pub(crate) struct Engines(Mutex<BTreeSet<TargetName>>);
+pub(crate) struct Engines(Mutex<BTreeMap<TargetName, (Docker, AbortHandle)>>);
 
-/// Follows an engine until the daemon stops, unless that is done already.
+impl Engines {
+    /// Follows only those that are named from now on.
+    pub(crate) fn keep(&self, is_named: impl Fn(&TargetName) -> bool) {
+        for (_, (_, task)) in self.all().extract_if(.., |name, _| !is_named(name)) {
+            task.abort();
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<TargetName, (Docker, AbortHandle)>> {
+        // An insertion cannot leave the map half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Follows an engine until the daemon stops, in place of another one of that name, unless that is done already.
 pub(crate) fn follow(daemon: &Arc<Daemon>, name: &TargetName, target: &Docker) {
-    // An insertion cannot leave the set half changed.
-    let mut followed = daemon.engines.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if !followed.insert(name.clone()) {
+    let mut followed = daemon.engines.all();
+    if followed.get(name).is_some_and(|(known, _)| known.is_same(target)) {
         return;
     }
-    let (daemon, target) = (Arc::clone(daemon), target.clone());
-    tokio::spawn(async move {
+    let (daemon, followed_one) = (Arc::clone(daemon), target.clone());
+    let task = tokio::spawn(async move {
         tokio::select! {
-            () = target.follow(&daemon.cancel) => {}
-            () = queue_changed(&daemon, &target) => {}
+            () = followed_one.follow(&daemon.cancel) => {}
+            () = queue_changed(&daemon, &followed_one) => {}
         }
     });
+    if let Some((_, before)) = followed.insert(name.clone(), (target.clone(), task.abort_handle())) {
+        before.abort();
+    }
 }
 
 async fn queue_changed(daemon: &Daemon, target: &Docker) {

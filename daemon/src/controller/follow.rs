@@ -1,23 +1,75 @@
 //! Follows one source: a local repository by its file events, a remote one by a cheap question.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use trueup_engine::{Source, Trigger, Urgency};
 use trueup_git::{GitSource, Watch};
-use trueup_schema::Cache;
+use trueup_schema::{Cache, SourceName};
 
 use super::Daemon;
-use crate::{config, failure::Failure, publish, world::git_failure};
+use crate::{config, failure::Failure, meter::Phase, publish, world::git_failure};
 
 /// How long a source that cannot be read is left alone, at first and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// Follows a source until the daemon stops.
-pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
+/// What is followed, and how.
+#[derive(Default)]
+pub(crate) struct Followers(Mutex<BTreeMap<SourceName, Following>>);
+
+/// A source that is followed, or was.
+struct Following {
+    source: config::Source,
+    limits: config::Limits,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Follows every source of the configuration, and no other one. What is followed as it should be goes on; what
+/// is to be followed otherwise begins anew, with `trigger`, when the look that goes on has ended.
+pub(crate) fn follow_all(daemon: &Arc<Daemon>, trigger: &Trigger) {
+    let world = daemon.world();
+    let limits = &world.config.limits;
+    // No change of the map stops half-way.
+    let mut all = daemon.followers.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for following in all.values().filter(|following| !world.config.sources.contains(&following.source)) {
+        following.stop.cancel();
+    }
+    for source in &world.config.sources {
+        let is_as_it_should_be = |following: &Following| {
+            !following.stop.is_cancelled() && following.source == *source && following.limits == *limits
+        };
+        if all.get(&source.name).is_some_and(is_as_it_should_be) {
+            continue;
+        }
+        let before = all.remove(&source.name).map(|before| {
+            before.stop.cancel();
+            before.task
+        });
+        let stop = daemon.cancel.child_token();
+        let task = follow(Arc::clone(daemon), source.clone(), trigger.clone(), stop.clone());
+        let task = daemon.tasks.spawn(async move {
+            // Both would write the same mirror.
+            if let Some(before) = before {
+                before.await.ok();
+            }
+            task.await;
+        });
+        let following = Following { source: source.clone(), limits: limits.clone(), stop, task };
+        all.insert(source.name.clone(), following);
+    }
+}
+
+/// Follows a source until it is told to stop.
+async fn follow(daemon: Arc<Daemon>, source: config::Source, mut trigger: Trigger, stop: CancellationToken) {
     let mut pause = PATIENCE.0;
     let mut follower =
         Follower { daemon: &daemon, source: &source, git: None, commit: None, cache: Cache::default() };
-    let mut trigger = Trigger::Start;
     loop {
         let wait = match follower.look(&trigger).await {
             Ok(()) => {
@@ -34,10 +86,13 @@ pub(crate) async fn follow(daemon: Arc<Daemon>, source: config::Source) {
             }
         };
         trigger = tokio::select! {
-            () = daemon.cancel.cancelled() => return,
+            () = stop.cancelled() => break,
             () = follower.hint() => Trigger::Commit,
             () = tokio::time::sleep(wait) => Trigger::Poll,
         };
+    }
+    if !daemon.world().config.sources.iter().any(|configured| configured.name == source.name) {
+        daemon.checkouts.forget(&source.name);
     }
 }
 
@@ -53,16 +108,19 @@ impl Follower<'_> {
     /// Looks for a new commit and queues the environments that it has.
     async fn look(&mut self, trigger: &Trigger) -> Result<(), Failure> {
         if self.git.is_none() {
-            let git = self.daemon.world.git(self.source)?;
+            let git = self.daemon.world().git(self.source)?;
             let watch = git.watch().map_err(|error| git_failure(&error))?;
             self.git = Some((git, watch));
         }
         let Some((git, _)) = &self.git else { return Ok(()) };
         let head = git.head().await.map_err(|error| git_failure(&error))?;
+        self.daemon.checkouts.note_read(&self.source.name);
         if self.commit.as_ref() == Some(&head) {
             return Ok(());
         }
+        let began = Instant::now();
         let fetched = git.fetch().await.map_err(|error| git_failure(&error));
+        self.daemon.meter.took(Phase::Fetch, began.elapsed());
         let read = match fetched {
             Ok(snapshot) => {
                 tracing::info!(source = %self.source.name, revision = %snapshot.revision, "new commit");
@@ -83,19 +141,18 @@ impl Follower<'_> {
         if !failure.is_report() {
             self.commit = None;
         }
-        publish::unreadable(&self.daemon.world.store, &self.source.name, &failure).await;
+        publish::unreadable(&self.daemon.store, &self.source.name, &failure).await;
         self.daemon.checkouts.set_trouble(&self.source.name, failure);
     }
 
     async fn queue(&mut self, snapshot: trueup_schema::Snapshot, trigger: &Trigger) -> Result<(), Failure> {
         let checkout = self.daemon.checkouts.publish(&self.source.name, snapshot, &mut self.cache);
         let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-        let followed = |name: &&_| self.source.environments.as_ref().is_none_or(|names| names.contains(name));
-        for name in catalogue.environments().filter(followed) {
+        for name in catalogue.environments().filter(|name| self.source.follows(name)) {
             let key = crate::world::World::key(self.source, name);
             self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
         }
-        for key in publish::vanished(&self.daemon.world.store, &self.source.name, catalogue).await? {
+        for key in publish::vanished(&self.daemon.store, &self.source.name, catalogue).await? {
             self.daemon.orphan(&key).await;
         }
         Ok(())

@@ -18,6 +18,7 @@ use crate::{
     material, progress,
     publish::{self, Concluded},
     reconcile::{Approval, Bench, Conclusion, Request, keep_alive, settle},
+    world::World,
 };
 
 /// When an environment is looked at again that cannot say so itself.
@@ -33,6 +34,7 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
             let daemon = Arc::clone(&daemon);
             let span = tracing::info_span!("environment", name = %key);
             let trigger = why.into_iter().next().unwrap_or(Trigger::Timer);
+            daemon.meter.turned(&trigger);
             async move { turn(&daemon, &key, trigger).await }.instrument(span)
         })
         .await;
@@ -40,7 +42,7 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
 
 /// Reconciles one environment, and says when to look again.
 async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
-    let result = match daemon.world.store.lease(key, &Holder::here("the daemon")).await {
+    let result = match daemon.store.lease(key, &Holder::here("the daemon")).await {
         Ok(lease) => {
             if daemon.is_orphaned(key) && settle_unfinished(daemon, key).await.is_ok() {
                 daemon.orphan(key).await;
@@ -84,10 +86,11 @@ async fn after(
     let followed = cron::follow(daemon, key).await;
     // A commit that cannot be read lets go of nothing.
     if result.as_ref().is_err_and(Failure::is_report)
-        && let Some(applied) = daemon.world.store.applied(key).await?
+        && let Some(applied) = daemon.store.applied(key).await?
     {
-        let target = target_of(daemon, key, &applied.desired.target)?;
-        keep_alive(&daemon.bench(&target), key, lease).await?;
+        let world = daemon.world();
+        let target = target_of(&world, key, &applied.desired.target)?;
+        keep_alive(&daemon.bench(&world, &target), key, lease).await?;
     }
     followed
 }
@@ -98,7 +101,7 @@ async fn tell(daemon: &Daemon, key: &EnvKey, result: &Result<Concluded, Failure>
         tracing::warn!("{failure}");
     }
     let trouble = daemon.checkouts.trouble(&key.source);
-    publish::conclusion(&daemon.world.store, key, result, trouble.as_deref()).await;
+    publish::conclusion(&daemon.store, key, result, trouble.as_deref()).await;
 }
 
 async fn reconcile_newest(
@@ -107,7 +110,8 @@ async fn reconcile_newest(
     lease: &Lease,
     trigger: Trigger,
 ) -> Result<Concluded, Failure> {
-    let (checkout, target) = match newest(daemon, key) {
+    let world = daemon.world();
+    let (checkout, target) = match newest(daemon, &world, key) {
         Ok(newest) => newest,
         Err(failure) => {
             settle_unfinished(daemon, key).await?;
@@ -115,7 +119,7 @@ async fn reconcile_newest(
         }
     };
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-    let bench = daemon.bench(&target);
+    let bench = daemon.bench(&world, &target);
     let request = Request {
         key,
         snapshot: &checkout.snapshot,
@@ -130,14 +134,14 @@ async fn reconcile_newest(
 }
 
 /// Returns the newest commit of an environment, and where it runs.
-fn newest(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
+fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
     let checkout = daemon
         .checkouts
         .newest(&key.source)
         .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let name = catalogue.resolve(&key.environment)?.spec.target.docker;
-    let target = daemon.world.target(&name, &key.source)?;
+    let target = world.target(&name, &key.source)?;
     engines::follow(daemon, &name, &target);
     Ok((checkout, target))
 }
@@ -165,30 +169,34 @@ async fn supersede(
 fn intent(daemon: &Daemon, key: &EnvKey, checkout: &Checkout) -> Result<String, Failure> {
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let resolved = catalogue.resolve(&key.environment)?;
-    let digest_key = daemon.world.store.digest_key();
-    let wanted =
-        material::open(digest_key, &daemon.world.keys, &checkout.snapshot, resolved, BTreeSet::new())?;
+    let digest_key = daemon.store.digest_key();
+    let keys = &daemon.world().keys;
+    let wanted = material::open(digest_key, keys, &checkout.snapshot, resolved, BTreeSet::new())?;
     material::intent(digest_key, &wanted)
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.
 async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
-    let store = &daemon.world.store;
+    let (store, world) = (&daemon.store, daemon.world());
     let Some(identity) = store.identity(key).await? else { return Ok(()) };
     let Some(run) = store.unfinished(key).await?.into_iter().next() else { return Ok(()) };
-    settle(&daemon.bench(&target_of(daemon, key, &run.plan.target)?), &identity).await
+    settle(&daemon.bench(&world, &target_of(&world, key, &run.plan.target)?), &identity).await
 }
 
 /// Returns the target that a plan names: `docker/local`.
-pub(crate) fn target_of(daemon: &Daemon, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
+pub(crate) fn target_of(world: &World, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
     let name = target.rsplit('/').next().unwrap_or_default();
     let name: TargetName = name.parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
-    daemon.world.target(&name, &key.source)
+    world.target(&name, &key.source)
 }
 
 impl Daemon {
-    /// Returns whether the newest commit of the source no longer declares an environment.
+    /// Returns whether nobody declares an environment any more: the configuration does not follow it, or the
+    /// newest commit of its source does not have it.
     pub(super) fn is_orphaned(&self, key: &EnvKey) -> bool {
+        if !self.world().config.follows(key) {
+            return true;
+        }
         let checkout = self.checkouts.newest(&key.source);
         let catalogue = checkout.as_ref().and_then(|checkout| checkout.catalogue.as_ref().ok());
         catalogue.is_some_and(|catalogue| !catalogue.environments().any(|name| *name == key.environment))
@@ -199,15 +207,18 @@ impl Daemon {
     pub(super) async fn orphan(&self, key: &EnvKey) {
         self.timers.end(key);
         self.crons.end(key);
-        publish::orphaned(&self.world.store, key).await;
+        let follows = self.world().config.follows(key);
+        let why = if follows { "is no longer in Git" } else { "is no longer in the daemon's configuration" };
+        publish::orphaned(&self.store, key, why).await;
     }
 
-    pub(crate) fn bench<'a>(&'a self, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
+    pub(crate) fn bench<'a>(&'a self, world: &'a World, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
         Bench {
-            store: &self.world.store,
+            store: &self.store,
             target,
-            keys: &self.world.keys,
+            keys: &world.keys,
             progress: progress::log(),
+            meter: &self.meter,
             cancel: self.cancel.clone(),
             newer: CancellationToken::new(),
         }

@@ -21,7 +21,7 @@ pub(crate) use drift::{Drift, Drifted, drift, drift_json};
 pub(crate) use history::{history, history_json};
 pub(crate) use outcome::{conclusion, conclusion_json, left};
 pub(crate) use run_log::{run_log, run_log_json};
-pub(crate) use status::{Row, status, status_json};
+pub(crate) use status::{Row, Standing, status, status_json};
 use trueup_plan::render::Style;
 
 use crate::{

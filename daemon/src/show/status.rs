@@ -28,7 +28,7 @@ pub(crate) struct Row {
 
 /// The word of the SYNC column; the order is from worst to best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-enum Standing {
+pub(crate) enum Standing {
     Held,
     Blocked,
     OutOfSync,
@@ -38,10 +38,23 @@ enum Standing {
     Synced,
 }
 
+impl Standing {
+    /// Every word.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Held,
+        Self::Blocked,
+        Self::OutOfSync,
+        Self::Unknown,
+        Self::Progressing,
+        Self::Suspended,
+        Self::Synced,
+    ];
+}
+
 impl Row {
     /// The hold that matters now: a person's, or that of the desired state that was compared last. What
     /// could not be compared is told by its own reason, not by that of an earlier commit.
-    fn hold(&self) -> Option<&Hold> {
+    pub(crate) fn hold(&self) -> Option<&Hold> {
         let compared = self.seen.as_ref().is_some_and(|seen| {
             seen.revision.is_some() && !matches!(seen.sync, SyncStatus::Synced | SyncStatus::Unknown)
         });
@@ -51,7 +64,8 @@ impl Row {
         })
     }
 
-    fn sync(&self) -> Standing {
+    /// The word of the SYNC column.
+    pub(crate) fn sync(&self) -> Standing {
         if self.holder.is_some() {
             return Standing::Progressing;
         }
@@ -68,7 +82,8 @@ impl Row {
         }
     }
 
-    fn health(&self) -> Health {
+    /// The word of the HEALTH column.
+    pub(crate) fn health(&self) -> Health {
         self.seen.as_ref().map_or(Health::Unknown, |seen| seen.health)
     }
 
