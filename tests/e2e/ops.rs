@@ -2,7 +2,13 @@
 //! the service manager is told.
 
 use std::{
-    fs, net::TcpListener, os::unix::net::UnixDatagram, path::PathBuf, process::Command, time::Duration,
+    collections::BTreeSet,
+    fs,
+    net::TcpListener,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
 use libtest_mimic::{Failed, Trial};
@@ -14,15 +20,27 @@ use crate::{
     rig::Engine,
 };
 
+/// What is installed beside the binary.
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+
 /// Returns the tests that need no engine: theirs is away.
 pub(crate) fn trials() -> Vec<Trial> {
-    app_trials(
+    let mut trials = vec![
+        by_tool("ops::the_alerts_are_valid", "promtool", &["check", "rules", "prometheus/trueup.rules.yaml"]),
+        // 3 of 10: what is left is the network, the engine's socket, and giving files to others as root.
+        by_tool(
+            "ops::the_unit_takes_away_what_is_not_needed",
+            "systemd-analyze",
+            &["security", "--no-pager", "--offline=true", "--threshold=30", "systemd/trueup.service"],
+        ),
+    ];
+    trials.extend(app_trials(
         &Engine::away(),
         "ops",
         &[
             ("it_lives_at_once_and_is_ready_when_each_source_was_read", ready_when_read),
             ("an_address_in_use_is_told_at_the_start", address_in_use),
-            ("what_is_known_of_an_environment_is_in_the_metrics", metrics_exist),
+            ("every_metric_of_the_alerts_and_the_dashboard_is_exposed", metrics_exist),
             (
                 "a_bad_configuration_is_refused_and_the_old_one_stays",
                 a_bad_configuration_is_refused_and_the_old_one_stays,
@@ -30,7 +48,16 @@ pub(crate) fn trials() -> Vec<Trial> {
             ("a_good_configuration_is_in_force_at_once", good_configuration),
             ("the_service_manager_is_told", service_manager),
         ],
-    )
+    ));
+    trials
+}
+
+/// Returns a test of what is deployed by a tool, which has to be there in CI.
+fn by_tool(name: &str, tool: &'static str, arguments: &'static [&'static str]) -> Trial {
+    let is_there = Command::new(tool).arg("--version").output().is_ok();
+    let may_be_missing = std::env::var_os("CI").is_none();
+    let test = move || text_of(Command::new(tool).args(arguments).current_dir(DEPLOY)).map(drop);
+    Trial::test(name, test).with_ignored_flag(!is_there && may_be_missing)
 }
 
 /// Returns the tests of one engine.
@@ -151,6 +178,14 @@ fn metrics_exist(engine: &Engine) -> Result<(), Failed> {
     let _daemon = operated.lab.daemon()?;
     operated.lab.wait_for("a look", |status| status["sync"] == "Unknown")?;
     let metrics = operated.metrics()?;
+    let exposed: BTreeSet<_> = names(&metrics).collect();
+    for file in ["prometheus/trueup.rules.yaml", "grafana/trueup.json"] {
+        let text = fs::read_to_string(Path::new(DEPLOY).join(file))?;
+        let used: BTreeSet<_> = names(&text).collect();
+        assert!(used.len() > 3, "{file} uses {used:?}");
+        let unknown: Vec<_> = used.difference(&exposed).collect();
+        assert!(unknown.is_empty(), "{file} uses {unknown:?}, which is not in:\n{metrics}");
+    }
     let env = &operated.lab.env;
     says(
         &metrics,
@@ -165,6 +200,12 @@ fn metrics_exist(engine: &Engine) -> Result<(), Failed> {
             &format!("trueup_runs_total{{source=\"lab\",environment=\"{env}\",outcome=\"applied\"}} 0"),
         ],
     )
+}
+
+/// Returns every name of a metric in a text.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("trueup_"))
 }
 
 fn a_bad_configuration_is_refused_and_the_old_one_stays(engine: &Engine) -> Result<(), Failed> {

@@ -12,6 +12,8 @@ declare -A package_of=(
   [git]=git
   [openssl]=openssl
   [curl]=curl
+  [promtool]=prometheus
+  [systemd-analyze]=systemd
   [/usr/lib/lighttpd/mod_openssl.so]=lighttpd-mod-openssl
 )
 
