@@ -13,7 +13,8 @@ use crate::{
     document::{self, Document, Kind, Parsed, Shapes},
     manifest::RepositorySpec,
     resolve,
-    snapshot::Entry,
+    shelf::{Components, Environments},
+    snapshot::{Entry, Folder},
 };
 
 /// What manifests were parsed to, by path and blob id, so that a commit costs only what it touched.
@@ -21,8 +22,10 @@ use crate::{
 /// A cache belongs to one repository and one set of limits.
 #[derive(Default)]
 pub struct Cache {
-    files: BTreeMap<RepoPath, (String, Arc<Parsed>)>,
     shapes: Option<Arc<Shapes>>,
+    repository: Option<(String, Arc<Parsed>)>,
+    components: Arc<Components>,
+    environments: Arc<Environments>,
     parsed: u64,
 }
 
@@ -33,18 +36,15 @@ impl Cache {
     }
 }
 
-/// All manifests of a repository at one commit.
+/// All manifests of a repository at one commit. What it has in common with the one before is shared.
 pub struct Catalogue {
     pub(crate) snapshot: Snapshot,
     pub(crate) limits: Limits,
     pub(crate) shapes: Arc<Shapes>,
-    pub(crate) name: String,
-    pub(crate) folder: RepoPath,
-    pub(crate) components: BTreeMap<ComponentName, Item>,
-    environments: BTreeMap<EnvironmentName, Item>,
-    /// Problems of files that belong to no environment and no component.
-    stray: Vec<Problem>,
-    files: usize,
+    name: String,
+    repository: RepositorySpec,
+    components: Arc<Components>,
+    environments: Arc<Environments>,
 }
 
 /// A component or an environment and the file that it is in.
@@ -77,51 +77,53 @@ pub fn load(snapshot: &Snapshot, limits: &Limits) -> Result<Catalogue, Report> {
 /// Files that the snapshot does not hold any more are dropped from the cache.
 pub fn load_with(snapshot: &Snapshot, limits: &Limits, cache: &mut Cache) -> Result<Catalogue, Report> {
     let shapes = Arc::clone(cache.shapes.get_or_insert_with(|| Arc::new(Shapes::new())));
-    let mut reader = Reader { snapshot, limits, shapes, cache, kept: BTreeMap::new(), bytes: 0 };
-    let (name, repository) = reader.repository()?;
-    let components = reader.components(&repository)?;
-    let environments = reader.environments(&repository)?;
-    let mut catalogue = Catalogue {
+    let mut reader = Reader { snapshot, limits, shapes, parsed: 0, files: 0, bytes: 0 };
+    let read = reader.all(cache);
+    cache.parsed += reader.parsed;
+    let (name, repository) = read?;
+    Ok(Catalogue {
         snapshot: snapshot.clone(),
         limits: limits.clone(),
-        shapes: Arc::clone(&reader.shapes),
+        shapes: reader.shapes,
         name,
-        folder: repository.environments.clone(),
-        components: BTreeMap::new(),
-        environments: BTreeMap::new(),
-        stray: misplaced(snapshot, &repository),
-        files: reader.kept.len(),
-    };
-    reader.cache.files = reader.kept;
-    for file in &components {
-        catalogue.add_components(file);
-    }
-    for file in &environments {
-        catalogue.add_environment(file);
-    }
-    Ok(catalogue)
+        repository,
+        components: Arc::clone(&cache.components),
+        environments: Arc::clone(&cache.environments),
+    })
 }
 
-struct Reader<'a> {
+/// Reads the files of one snapshot, within the limits of the repository.
+pub(crate) struct Reader<'a> {
     snapshot: &'a Snapshot,
     limits: &'a Limits,
     shapes: Arc<Shapes>,
-    cache: &'a mut Cache,
-    kept: BTreeMap<RepoPath, (String, Arc<Parsed>)>,
+    parsed: u64,
+    files: usize,
     bytes: u64,
 }
 
 impl Reader<'_> {
+    /// Brings the cache to the snapshot. Returns what the repository calls itself, and its settings.
+    fn all(&mut self, cache: &mut Cache) -> Result<(String, RepositorySpec), Report> {
+        let (name, repository) = self.repository(cache)?;
+        let root = Arc::clone(self.snapshot.files.root());
+        cache.components = Components::read(self, &root, &repository.components, &cache.components)?;
+        cache.environments = Environments::read(self, &root, &repository.environments, &cache.environments)?;
+        Ok((name, repository))
+    }
+
     /// Returns what the repository calls itself, and its settings.
-    fn repository(&mut self) -> Result<(String, RepositorySpec), Report> {
+    fn repository(&mut self, cache: &mut Cache) -> Result<(String, RepositorySpec), Report> {
         let path: RepoPath = "trueup.yaml".parse().expect("it is a valid path");
         let files = Arc::clone(&self.snapshot.files);
-        let Some(entry) = files.list().get(&path) else {
+        let Some(entry) = files.root().get(&path) else {
             let help = "write `apiVersion: trueup.dev/v1`, `kind: Repository`, `metadata: {name: ...}` and \
                         `spec: {}` into it at the repository's root";
             return Err(Report::of_file(path, "the repository has no `trueup.yaml`", help));
         };
-        let parsed = self.file(&path, entry, Kind::Repository)?;
+        let known = cache.repository.take().filter(|(id, _)| *id == entry.id);
+        let parsed = self.file(&path, entry, Kind::Repository, known.map(|(_, parsed)| parsed).as_ref())?;
+        cache.repository = Some((entry.id.clone(), Arc::clone(&parsed)));
         let document = parsed.documents.first();
         let name = document.map(|document| document.name.clone()).unwrap_or_default();
         let spec = document.map(|document| document.spec.to_json());
@@ -134,41 +136,41 @@ impl Reader<'_> {
         }
     }
 
-    fn components(&mut self, repository: &RepositorySpec) -> Result<Vec<Arc<Parsed>>, Report> {
-        let files = Arc::clone(&self.snapshot.files);
-        let manifests = within(files.list(), &repository.components);
-        let manifests = manifests
-            .filter(|(rest, ..)| !rest.contains('/'))
-            .filter(|(_, path, _)| path.has_extension("yaml"));
-        manifests.map(|(_, path, entry)| self.file(path, entry, Kind::Component)).collect()
-    }
-
-    fn environments(&mut self, repository: &RepositorySpec) -> Result<Vec<Arc<Parsed>>, Report> {
-        let files = Arc::clone(&self.snapshot.files);
-        let manifests = within(files.list(), &repository.environments);
-        let manifests = manifests
-            .filter(|(rest, ..)| rest.split_once('/').is_some_and(|(_, file)| file == "environment.yaml"));
-        manifests.map(|(_, path, entry)| self.file(path, entry, Kind::Environment)).collect()
-    }
-
-    fn file(&mut self, path: &RepoPath, entry: &Entry, kind: Kind) -> Result<Arc<Parsed>, Report> {
-        self.bytes = self.bytes.saturating_add(entry.size.min(self.limits.manifest_bytes));
-        if self.kept.len() >= self.limits.manifests || self.bytes > self.limits.total_bytes {
+    /// Returns what a file is parsed to: what is `known` of the same bytes, where something is.
+    pub(crate) fn file(
+        &mut self,
+        path: &RepoPath,
+        entry: &Entry,
+        kind: Kind,
+        known: Option<&Arc<Parsed>>,
+    ) -> Result<Arc<Parsed>, Report> {
+        if !self.fits(1, entry.size.min(self.limits.manifest_bytes)) {
             let message = format!(
                 "the repository has more than {} manifests or {} bytes of them",
                 self.limits.manifests, self.limits.total_bytes
             );
             return Err(Report::of_file(path.clone(), message, "split the repository"));
         }
-        let parsed = match self.cache.files.get(path) {
-            Some((id, parsed)) if *id == entry.id => Arc::clone(parsed),
-            _ => {
-                self.cache.parsed += 1;
-                Arc::new(self.parse(path, entry, kind))
-            }
-        };
-        self.kept.insert(path.clone(), (entry.id.clone(), Arc::clone(&parsed)));
-        Ok(parsed)
+        if let Some(known) = known {
+            return Ok(Arc::clone(known));
+        }
+        self.parsed += 1;
+        Ok(Arc::new(self.parse(path, entry, kind)))
+    }
+
+    /// Counts so many manifests with so many bytes, unless that is over the limits. Returns whether it is not.
+    pub(crate) fn fits(&mut self, files: usize, bytes: u64) -> bool {
+        let (files, bytes) = (self.files + files, self.bytes.saturating_add(bytes));
+        let within = files <= self.limits.manifests && bytes <= self.limits.total_bytes;
+        if within {
+            (self.files, self.bytes) = (files, bytes);
+        }
+        within
+    }
+
+    /// Returns how many manifests were counted, with how many bytes.
+    pub(crate) fn counted(&self) -> (usize, u64) {
+        (self.files, self.bytes)
     }
 
     fn parse(&self, path: &RepoPath, entry: &Entry, kind: Kind) -> Parsed {
@@ -188,107 +190,38 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the files inside of a folder with their path from there on.
-fn within<'a>(
-    files: &'a BTreeMap<RepoPath, Entry>,
-    folder: &'a RepoPath,
-) -> impl Iterator<Item = (&'a str, &'a RepoPath, &'a Entry)> {
-    let inside = move |path: &'a RepoPath| path.as_str().strip_prefix(folder.as_str())?.strip_prefix('/');
-    files.iter().filter_map(move |(path, entry)| inside(path).map(|rest| (rest, path, entry)))
-}
-
 /// Returns problems of files that look like manifests and are not read.
-fn misplaced(snapshot: &Snapshot, repository: &RepositorySpec) -> Vec<Problem> {
-    let files = snapshot.files.list();
-    let at = |path: &RepoPath, severity, message: String, help: &str| Problem {
-        place: Place { file: path.clone(), line: 1, column: 1 },
-        severity,
+fn misplaced(root: &Folder, repository: &RepositorySpec) -> Vec<Problem> {
+    let at = |path: String, message: String, help: &str| Problem {
+        place: Place { file: path.parse().expect("it is made of parts of paths"), line: 1, column: 1 },
+        severity: Severity::Warning,
         message,
         help: Some(help.to_owned()),
         source_line: None,
         width: 1,
     };
     let mut problems = Vec::new();
-    for (rest, path, _) in within(files, &repository.components) {
-        if rest.contains('/') {
+    let (components, environments) = (&repository.components, &repository.environments);
+    for rest in root.folder(components).into_iter().flat_map(|folder| folder.list().into_keys()) {
+        let path = format!("{components}/{rest}");
+        if rest.folder().is_some() {
             let message = "a file in a folder below is not read".to_owned();
-            problems.push(at(path, Severity::Warning, message, "move it next to the other components"));
-        } else if !path.has_extension("yaml") {
+            problems.push(at(path, message, "move it next to the other components"));
+        } else if !rest.has_extension("yaml") {
             let message = format!("`{rest}` is not read, its name does not end with `.yaml`");
-            problems.push(at(path, Severity::Warning, message, "rename it to `<component>.yaml`"));
+            problems.push(at(path, message, "rename it to `<component>.yaml`"));
         }
     }
-    let mut folders: BTreeMap<&str, (&RepoPath, bool)> = BTreeMap::new();
-    for (rest, path, _) in within(files, &repository.environments) {
-        let Some((folder, file)) = rest.split_once('/') else { continue };
-        folders.entry(folder).or_insert((path, false)).1 |= file == "environment.yaml";
-    }
-    for (folder, (path, _)) in folders.into_iter().filter(|(_, (_, found))| !found) {
-        let message = format!("the environment `{folder}` has no `environment.yaml`");
-        problems.push(at(path, Severity::Warning, message, "write one next to this file"));
+    let folders = root.folder(environments).into_iter().flat_map(|folder| folder.folders());
+    for (name, folder) in folders.filter(|(_, folder)| !folder.files().contains_key("environment.yaml")) {
+        let Some(first) = folder.list().into_keys().next() else { continue };
+        let message = format!("the environment `{name}` has no `environment.yaml`");
+        problems.push(at(format!("{environments}/{name}/{first}"), message, "write one next to this file"));
     }
     problems
 }
 
 impl Catalogue {
-    fn add_components(&mut self, file: &Arc<Parsed>) {
-        let stem = file.path.as_str().rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml");
-        let mut extra = Vec::new();
-        let alone = file.documents.len() == 1;
-        for document in &file.documents {
-            let name = document.name.parse::<ComponentName>();
-            if alone && document.name != stem && name.is_ok() {
-                let message = format!("the component is called `{}`, its file `{stem}.yaml`", document.name);
-                extra.push(document.name_mark.error(message, "give both the same name".to_owned()));
-            }
-            let Ok(name) = name else { continue };
-            if let Some(first) = self.components.get(&name).and_then(|item| item.document.as_ref()) {
-                let message = format!("the component `{name}` exists twice");
-                let help = format!("the other one is at {}", first.name_mark.place());
-                extra.push(document.name_mark.error(message, help));
-                continue;
-            }
-            let document = Some(Arc::clone(document));
-            self.components.insert(name, Item { file: Arc::clone(file), document, problems: Vec::new() });
-        }
-        if let Ok(name) = stem.parse::<ComponentName>() {
-            let item = Item { file: Arc::clone(file), document: None, problems: Vec::new() };
-            let item = self.components.entry(name).or_insert(item);
-            if item.file.path == file.path {
-                item.problems.extend(extra);
-                return;
-            }
-        }
-        self.stray.extend(extra);
-        self.stray.extend(file.problems.iter().cloned());
-    }
-
-    fn add_environment(&mut self, file: &Arc<Parsed>) {
-        let path = file.path.as_str();
-        let folder = path.rsplit('/').nth(1).unwrap_or_default();
-        let name = match folder.parse::<EnvironmentName>() {
-            Ok(name) => name,
-            Err(error) => {
-                let report = Report::of_file(file.path.clone(), error.to_string(), "rename the folder");
-                self.stray.extend(report.problems);
-                return;
-            }
-        };
-        let mut problems = Vec::new();
-        let document = file.documents.first().cloned();
-        for document in &file.documents {
-            if document.name != folder {
-                let message = format!("the environment is called `{}`, its folder `{folder}`", document.name);
-                problems.push(document.name_mark.error(message, "give both the same name".to_owned()));
-            }
-        }
-        if let Some(second) = file.documents.get(1) {
-            let help = "move it to a folder of its own".to_owned();
-            problems.push(second.name_mark.error("a file holds one environment", help));
-        }
-        self.environments.insert(name, Item { file: Arc::clone(file), document, problems });
-    }
-
     /// Returns what the repository calls itself in `trueup.yaml`.
     pub fn name(&self) -> &str {
         &self.name
@@ -296,7 +229,7 @@ impl Catalogue {
 
     /// Returns the folder of an environment; its secret files are named from there.
     pub fn environment_folder(&self, name: &EnvironmentName) -> RepoPath {
-        format!("{}/{name}", self.folder).parse().expect("a folder and a name make a path")
+        format!("{}/{name}", self.repository.environments).parse().expect("a folder and a name make a path")
     }
 
     /// Returns who may read the secrets of an environment, whatever else is wrong with it.
@@ -306,19 +239,42 @@ impl Catalogue {
 
     /// Returns the names of the environments, in order. One whose manifest is wrong is among them.
     pub fn environments(&self) -> impl Iterator<Item = &EnvironmentName> {
-        self.environments.keys()
+        self.environments.items.keys()
+    }
+
+    /// Returns whether there is an environment of that name; its manifest may be wrong.
+    pub fn has_environment(&self, name: &EnvironmentName) -> bool {
+        self.environments.items.contains_key(name)
     }
 
     pub(crate) fn environment(&self, name: &EnvironmentName) -> Option<&Item> {
-        self.environments.get(name)
+        self.environments.items.get(name)
+    }
+
+    pub(crate) fn components(&self) -> &BTreeMap<ComponentName, Item> {
+        &self.components.items
+    }
+
+    /// Returns the files of which an environment can have become another one since an earlier commit of the
+    /// repository: one that resolved then, and whose [`Resolved::inputs`] hold none of them, resolves to the same.
+    pub fn changes_since(&self, before: &Self) -> BTreeSet<RepoPath> {
+        let mut changed = self.snapshot.files.root().differences(before.snapshot.files.root());
+        // A component may come from another file than before: that file is as good as changed.
+        let declared = [self, before].map(|catalogue| catalogue.components.declared_in(&changed));
+        for name in declared.into_iter().flatten() {
+            let items = [self, before].map(|catalogue| catalogue.components.items.get(&name));
+            changed.extend(items.into_iter().flatten().map(|item| item.file.path.clone()));
+        }
+        changed
     }
 
     /// Returns all problems of the repository, those between files included; empty when there are none.
     pub fn validate(&self) -> Report {
-        let mut problems: Vec<Problem> = self.stray.clone();
-        problems.extend(self.components.values().flat_map(Item::all_problems).cloned());
+        let mut problems = misplaced(self.snapshot.files.root(), &self.repository);
+        problems.extend(self.components.stray.iter().chain(&self.environments.stray).cloned());
+        problems.extend(self.components().values().flat_map(Item::all_problems).cloned());
         let mut used = BTreeSet::new();
-        for name in self.environments.keys() {
+        for name in self.environments() {
             let checked = resolve::resolve(self, name);
             problems.extend(checked.problems);
             if let Some(resolved) = checked.resolved {
@@ -329,10 +285,10 @@ impl Catalogue {
             }
             used.extend(checked.components);
         }
-        for (name, item) in self.components.iter().filter(|(name, _)| !used.contains(*name)) {
+        for (name, item) in self.components().iter().filter(|(name, _)| !used.contains(*name)) {
             problems.extend(resolve::check_unused(self, name, item));
         }
-        Report::sorted(problems, self.files)
+        Report::sorted(problems, 1 + self.components.count() + self.environments.count())
     }
 
     /// Returns one environment with its components patched and computed.

@@ -187,7 +187,7 @@ impl<'a> Delivery<'a> {
     fn content(&mut self, component: &ResolvedComponent, file: &FileSpec) -> Option<Content> {
         let place = component.places.find(&format!("files[{}].from", file.to)).cloned();
         let place = place.unwrap_or_else(|| Place { file: file.from.clone(), line: 1, column: 1 });
-        let size = self.files.list().get(&file.from).map_or(0, |entry| entry.size);
+        let size = self.files.root().get(&file.from).map_or(0, |entry| entry.size);
         self.bytes = self.bytes.saturating_add(size);
         if size > self.limits.file_bytes || self.bytes > self.limits.delivered_bytes {
             let message = format!("`{}` has {size} bytes, more than can be delivered", file.from);

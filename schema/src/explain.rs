@@ -117,7 +117,7 @@ impl<'a> Subject<'a> {
         let environment = catalogue.environment(&resolved.name)?.document.as_deref()?;
         let json = |value: serde_json::Result<Value>| value.expect("every part of it has text keys");
         if let Some(component) = resolved.components.get(first) {
-            let document = catalogue.components.get(first)?.document.as_deref()?;
+            let document = catalogue.components().get(first)?.document.as_deref()?;
             let mut layers = vec![(LayerKind::Component, &document.spec, &document.spec_mark)];
             if let Some(patch) = environment.spec.get("patches").and_then(|patches| patches.entry(first)) {
                 layers.push((LayerKind::Patch, &patch.node, &patch.key_mark));

@@ -8,7 +8,7 @@
 pub struct Limits {
     /// The bytes of one manifest. Default: 1 MiB.
     pub manifest_bytes: u64,
-    /// The manifests of one repository. Default: 10,000.
+    /// The manifests of one repository. Default: 20,000.
     pub manifests: usize,
     /// The bytes of all manifests together. Default: 64 MiB.
     pub total_bytes: u64,
@@ -32,7 +32,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             manifest_bytes: 1 << 20,
-            manifests: 10_000,
+            manifests: 20_000,
             total_bytes: 64 << 20,
             nodes: 50_000,
             depth: 32,

@@ -157,7 +157,7 @@ impl RepoPath {
     }
 
     /// Returns whether the file's name ends with this extension, written in lower case.
-    pub(crate) fn has_extension(&self, extension: &str) -> bool {
+    pub fn has_extension(&self, extension: &str) -> bool {
         self.0.rsplit_once('.').is_some_and(|(_, last)| last == extension)
     }
 

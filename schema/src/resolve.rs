@@ -80,7 +80,7 @@ pub(crate) fn recipients(catalogue: &Catalogue, name: &EnvironmentName) -> Resul
 }
 
 fn unknown_environment(catalogue: &Catalogue, name: &EnvironmentName) -> Vec<Problem> {
-    let file = format!("{}/{name}/environment.yaml", catalogue.folder);
+    let file = format!("{}/environment.yaml", catalogue.environment_folder(name));
     let file: RepoPath = file.parse().expect("a folder and a name make a path");
     let help =
         suggest::choose(name.as_str(), "environments", catalogue.environments().map(EnvironmentName::as_str));
@@ -132,8 +132,8 @@ impl Resolving<'_> {
         let patches = self.document.spec.get("patches");
         let mut parts = Vec::new();
         for (number, name) in self.spec.components.iter().enumerate() {
-            let Some(item) = self.catalogue.components.get(name) else {
-                let known = self.catalogue.components.keys().map(ComponentName::as_str);
+            let Some(item) = self.catalogue.components().get(name) else {
+                let known = self.catalogue.components().keys().map(ComponentName::as_str);
                 let help = suggest::choose(name.as_str(), "components", known);
                 let mark = located.at(&format!("components[{number}]"));
                 self.outcome
@@ -210,8 +210,8 @@ impl Resolving<'_> {
     fn check(&mut self, typed: &BTreeMap<ComponentName, Typed>) {
         let mut found = Vec::new();
         let problems = &mut found;
-        let files = self.catalogue.snapshot.files.list();
-        let folder = format!("{}/{}", self.catalogue.folder, self.name);
+        let files = self.catalogue.snapshot.files.root();
+        let folder = self.catalogue.environment_folder(self.name);
         let file_bytes = self.catalogue.limits.file_bytes;
         let sources = rules::delivery::Sources { files, folder: &folder, file_bytes };
         for component in typed.values() {
@@ -231,14 +231,14 @@ impl Resolving<'_> {
         mut endpoints: BTreeMap<ComponentName, Vec<Endpoint>>,
         places: Places,
     ) -> Resolved {
-        let folder = format!("{}/{}", self.catalogue.folder, self.name);
+        let folder = self.catalogue.environment_folder(self.name);
         let zones: BTreeMap<ComponentName, Option<ZoneName>> =
             typed.iter().map(|(name, part)| (name.clone(), part.spec.zone.clone())).collect();
         let mut inputs = vec!["trueup.yaml".parse().expect("it is a valid path"), self.file()];
         let mut components = BTreeMap::new();
         for (name, mut part) in typed {
             fill_defaults(&mut part.spec);
-            let secret_refs = rules::delivery::secret_refs(&part.spec, &folder, &part.located);
+            let secret_refs = rules::delivery::secret_refs(&part.spec, folder.as_str(), &part.located);
             inputs.push(part.file);
             inputs.extend(part.spec.files.iter().map(|file| file.from.clone()));
             inputs.extend(secret_refs.iter().map(|secret| secret.file.clone()));
@@ -253,7 +253,7 @@ impl Resolving<'_> {
             };
             components.insert(name, component);
         }
-        let files = self.catalogue.snapshot.files.list();
+        let files = self.catalogue.snapshot.files.root();
         let inputs = inputs
             .into_iter()
             .filter_map(|path| files.get(&path).map(|entry| (path, entry.id.clone())))

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::RepoPath;
+pub use crate::folder::Folder;
 
 /// Which commit, and what history shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,10 +57,10 @@ pub struct ReadError {
 
 /// The files of one commit. Implementations refuse symlinks, submodules and what is over their limits.
 pub trait Files: Send + Sync {
-    /// Returns every file by its path.
-    fn list(&self) -> &BTreeMap<RepoPath, Entry>;
+    /// Returns every file, folder by folder.
+    fn root(&self) -> &Arc<Folder>;
 
-    /// Returns the bytes of one file; the path must be in [`Files::list`].
+    /// Returns the bytes of one file; the path must be in [`Files::root`].
     fn read(&self, path: &RepoPath) -> Result<Arc<[u8]>, ReadError>;
 }
 
@@ -75,25 +76,24 @@ pub struct Snapshot {
 /// Files that are kept in memory: for tests and for a revision that the store kept.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFiles {
-    entries: BTreeMap<RepoPath, Entry>,
+    root: Arc<Folder>,
     bytes: BTreeMap<RepoPath, Arc<[u8]>>,
 }
 
 impl FromIterator<(RepoPath, Arc<[u8]>)> for MemoryFiles {
     fn from_iter<I: IntoIterator<Item = (RepoPath, Arc<[u8]>)>>(files: I) -> Self {
-        let mut memory = Self::default();
-        for (path, bytes) in files {
-            let id = crate::material::ContentDigest::of_plain(&bytes).as_str().to_owned();
-            memory.entries.insert(path.clone(), Entry { id, size: bytes.len() as u64 });
-            memory.bytes.insert(path, bytes);
-        }
-        memory
+        let bytes: BTreeMap<_, _> = files.into_iter().collect();
+        let entry = |(path, bytes): (&RepoPath, &Arc<[u8]>)| {
+            let id = crate::material::ContentDigest::of_plain(bytes).as_str().to_owned();
+            (path.clone(), Entry { id, size: bytes.len() as u64 })
+        };
+        Self { root: Arc::new(bytes.iter().map(entry).collect()), bytes }
     }
 }
 
 impl Files for MemoryFiles {
-    fn list(&self) -> &BTreeMap<RepoPath, Entry> {
-        &self.entries
+    fn root(&self) -> &Arc<Folder> {
+        &self.root
     }
 
     fn read(&self, path: &RepoPath) -> Result<Arc<[u8]>, ReadError> {

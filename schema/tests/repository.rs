@@ -247,6 +247,35 @@ fn what_did_not_change_is_not_parsed_again() {
 }
 
 #[test]
+fn a_commit_concerns_the_environments_whose_files_it_changes() {
+    let before = catalogue(base());
+    let inputs = before.resolve(&"demo".parse().unwrap()).unwrap().inputs;
+    let concerned = |tree: Tree| {
+        let changed = catalogue(tree).changes_since(&before);
+        (!changed.is_empty(), inputs.keys().any(|path| changed.contains(path)))
+    };
+    assert_eq!(concerned(base()), (false, false));
+    for path in base().into_keys() {
+        let mut tree = base();
+        tree.get_mut(&path).unwrap().push(b'\n');
+        assert_eq!(concerned(tree), (true, true), "{path}");
+        let mut tree = base();
+        // Without it nothing can be read at all.
+        if path.as_str() != "trueup.yaml" {
+            tree.remove(&path);
+            assert_eq!(concerned(tree), (true, true), "without {path}");
+        }
+    }
+    let other = "apiVersion: trueup.dev/v1\nkind: Component\nmetadata: {name: other}\nspec: {workload: external, address: a.b}\n";
+    assert_eq!(concerned(with(&[("components/other.yaml", other)])), (true, false));
+    assert_eq!(concerned(with(&[("environments/prod/environment.yaml", "")])), (true, false));
+    // Of two components of one name the first file has the word.
+    let db = String::from_utf8(base()[&"components/db.yaml".parse::<RepoPath>().unwrap()].clone()).unwrap();
+    assert_eq!(concerned(with(&[("components/aa.yaml", &db)])), (true, true));
+    assert_eq!(concerned(with(&[("components/zz.yaml", &db)])), (true, true));
+}
+
+#[test]
 fn a_value_is_explained_through_its_layers() {
     let catalogue = catalogue(base());
     let demo = "demo".parse().unwrap();

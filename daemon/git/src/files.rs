@@ -1,4 +1,5 @@
-//! The files of one commit, listed from its tree objects and read one by one.
+//! The files of one commit, listed from its tree objects and read one by one. A folder that is as it was in the
+//! commit before is not listed again.
 //!
 //! A listing holds plain files with portable names only: a symlink, a submodule, a name such as `..`
 //! or a tree beyond the limits refuses the commit, with every path that is at fault.
@@ -16,7 +17,7 @@ use gix::{
 };
 use trueup_schema::{
     Files, RepoPath,
-    snapshot::{Entry, ReadError},
+    snapshot::{Entry, Folder, ReadError},
 };
 
 use crate::{Error, Limits, error::Cause, error::Refusal, mirror::Generation};
@@ -24,13 +25,10 @@ use crate::{Error, Limits, error::Cause, error::Refusal, mirror::Generation};
 /// How many refused paths an error names.
 const SHOWN: usize = 20;
 
-/// Every file of a tree by its path.
-pub(crate) type Listing = BTreeMap<RepoPath, Entry>;
-
 /// The files of one commit.
 pub(crate) struct GitFiles {
     pub(crate) repository: ThreadSafeRepository,
-    pub(crate) listing: Arc<Listing>,
+    pub(crate) root: Arc<Folder>,
     pub(crate) limits: Limits,
     /// Blobs that were read, and their bytes in all.
     pub(crate) spent: Mutex<(BTreeSet<ObjectId>, u64)>,
@@ -39,13 +37,13 @@ pub(crate) struct GitFiles {
 }
 
 impl Files for GitFiles {
-    fn list(&self) -> &Listing {
-        &self.listing
+    fn root(&self) -> &Arc<Folder> {
+        &self.root
     }
 
     fn read(&self, path: &RepoPath) -> Result<Arc<[u8]>, ReadError> {
         let fail = |reason: String| ReadError { path: path.clone(), reason };
-        let entry = self.listing.get(path).ok_or_else(|| fail("no such file".into()))?;
+        let entry = self.root.get(path).ok_or_else(|| fail("no such file".into()))?;
         if entry.size > self.limits.file_bytes {
             return Err(fail(too_large(entry.size, self.limits.file_bytes)));
         }
@@ -77,77 +75,120 @@ pub(crate) fn too_large(size: u64, limit: u64) -> String {
     format!("it has {size} bytes, more than the {limit} that are allowed")
 }
 
-/// Lists a tree. Sizes of blobs that `known` has are not looked up again.
+/// Lists a tree. Folders that stand at the same place in `known` are taken from there, with the sizes of their blobs.
 pub(crate) fn list(
     repository: &Repository,
     commit: &str,
     tree: ObjectId,
     limits: &Limits,
-    known: &BTreeMap<String, u64>,
-) -> Result<Listing, Error> {
+    known: Option<&Arc<Folder>>,
+) -> Result<Arc<Folder>, Error> {
+    let refused = Refused::default();
     let mut walk =
-        Walk { repository, limits, known, last: None, refused: Refused::default(), listing: Listing::new() };
-    let mut folders = vec![(String::new(), tree)];
-    let mut seen = 0;
-    while let Some((folder, id)) = folders.pop() {
-        seen += 1;
-        walk.folder(&folder, id, &mut folders).map_err(|source| Error::ReadObject {
-            what: format!("folder `{folder}` of commit {commit}"),
-            location: repository.git_dir().display().to_string(),
-            source: Cause::new(&source),
-        })?;
-        if seen > limits.files || walk.listing.len() > limits.files {
-            walk.refused.too_many(&folder, limits);
-            break;
-        }
-    }
-    let Walk { refused, listing, .. } = walk;
-    refused.check(commit)?;
-    Ok(listing)
+        Walk { repository, commit, limits, last: None, refused, files: 0, folders: 1, over: false };
+    let root = walk.folder("", tree, known)?;
+    walk.refused.check(commit)?;
+    Ok(root)
 }
+
+/// The files of one tree, and the name, path and id of each folder in it.
+type Tree = (BTreeMap<Box<str>, Entry>, Vec<(Box<str>, RepoPath, ObjectId)>);
 
 struct Walk<'a> {
     repository: &'a Repository,
+    commit: &'a str,
     limits: &'a Limits,
-    known: &'a BTreeMap<String, u64>,
     /// The last blob that was looked up; copies often lie side by side.
     last: Option<(String, u64)>,
     refused: Refused,
-    listing: Listing,
+    files: usize,
+    folders: usize,
+    /// Whether there are more of them than allowed.
+    over: bool,
 }
 
 impl Walk<'_> {
-    fn folder(&mut self, folder: &str, id: ObjectId, next: &mut Vec<(String, ObjectId)>) -> gix::Result<()> {
+    fn folder(
+        &mut self,
+        path: &str,
+        id: ObjectId,
+        known: Option<&Arc<Folder>>,
+    ) -> Result<Arc<Folder>, Error> {
+        let name = id.to_string();
+        if let Some(known) = known.filter(|known| known.id() == name) {
+            self.files += known.count_files();
+            self.folders += known.count_folders();
+            self.is_over(path);
+            return Ok(Arc::clone(known));
+        }
+        let read = self.read(path, id, known).map_err(|source| Error::ReadObject {
+            what: format!("folder `{path}` of commit {}", self.commit),
+            location: self.repository.git_dir().display().to_string(),
+            source: Cause::new(&source),
+        });
+        let (files, inner) = read?;
+        let mut folders = BTreeMap::new();
+        for (name, path, id) in inner {
+            self.folders += 1;
+            if self.is_over(path.as_str()) {
+                break;
+            }
+            let known = known.and_then(|known| known.folders().get(&*name));
+            folders.insert(name, self.folder(path.as_str(), id, known)?);
+        }
+        Ok(Arc::new(Folder::new(&name, files, folders)))
+    }
+
+    /// Returns whether there are more files or folders than allowed, and notes where that was found first.
+    fn is_over(&mut self, path: &str) -> bool {
+        let is_over = self.files > self.limits.files || self.folders > self.limits.files;
+        if is_over && !self.over {
+            self.over = true;
+            self.refused.too_many(path, self.limits);
+        }
+        is_over
+    }
+
+    /// Reads one tree: its files, and the folders in it.
+    fn read(&mut self, folder: &str, id: ObjectId, known: Option<&Arc<Folder>>) -> gix::Result<Tree> {
         let tree = self.repository.find_tree(id)?;
+        let (mut files, mut folders) = (BTreeMap::new(), Vec::new());
         for entry in tree.iter() {
             let entry = entry?;
             let Some(path) = self.refused.path(folder, entry.filename(), self.limits) else { continue };
+            let name: Box<str> = path.as_str().rsplit('/').next().unwrap_or_default().into();
             match entry.mode().kind() {
                 EntryKind::Tree if path.as_str().split('/').count() > self.limits.depth => {
                     let reason = format!("it is deeper than {} folders", self.limits.depth);
                     self.refused.add(path.as_str(), reason, "use fewer levels of folders");
                 }
-                EntryKind::Tree => next.push((path.into(), entry.object_id())),
+                EntryKind::Tree => folders.push((name, path, entry.object_id())),
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     let id = entry.object_id();
-                    let name = id.to_string();
-                    let size = self.size(&name, id)?;
-                    self.listing.insert(path, Entry { id: name, size });
+                    let known = known.and_then(|known| known.files().get(&*name));
+                    files.insert(name, self.entry(id, known)?);
+                    self.files += 1;
                 }
                 EntryKind::Link => self.refused.link(path.as_str()),
                 EntryKind::Commit => self.refused.submodule(path.as_str()),
             }
-            if self.listing.len() > self.limits.files {
+            if self.is_over(folder) {
                 break;
             }
         }
-        Ok(())
+        Ok((files, folders))
+    }
+
+    fn entry(&mut self, id: ObjectId, known: Option<&Entry>) -> gix::Result<Entry> {
+        let name = id.to_string();
+        let size = match known {
+            Some(known) if known.id == name => known.size,
+            _ => self.size(&name, id)?,
+        };
+        Ok(Entry { id: name, size })
     }
 
     fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {
-        if let Some(size) = self.known.get(name) {
-            return Ok(*size);
-        }
         if let Some((last, size)) = &self.last
             && last == name
         {

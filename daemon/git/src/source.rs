@@ -4,21 +4,21 @@
 //! within its time whatever the remote does.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use gix::{ObjectId, Repository, ThreadSafeRepository};
 use trueup_engine::Source;
-use trueup_schema::{RepoPath, Revision, Snapshot};
+use trueup_schema::{RepoPath, Revision, Snapshot, snapshot::Folder};
 
 use crate::{
     Error, Limits, Location, Reference, SourceConfig, Watch,
     budget::{Budget, Limit},
     commit,
     error::Cause,
-    files::{self, GitFiles, Listing},
+    files::{self, GitFiles},
     history,
     mirror::{Generation, Mirror},
     remote::Remote,
@@ -35,7 +35,7 @@ struct Inner {
     limits: Limits,
     place: Place,
     /// The last tree that was listed.
-    listed: Mutex<Option<(ObjectId, Arc<Listing>)>>,
+    listed: Mutex<Option<Arc<Folder>>>,
 }
 
 enum Place {
@@ -293,10 +293,10 @@ impl Inner {
         let commit = repository.find_commit(id).map_err(fail)?;
         let revision = commit::revision(&commit, &self.reference.to_string()).map_err(fail)?;
         let tree = commit.tree_id().map_err(fail)?.detach();
-        let listing = self.list(&repository, &revision.commit, tree)?;
+        let root = self.list(&repository, &revision.commit, tree)?;
         let files = GitFiles {
             repository: opened.repository,
-            listing,
+            root,
             limits: self.limits.clone(),
             spent: Mutex::new((BTreeSet::new(), 0)),
             _mirror: opened.mirror,
@@ -305,16 +305,11 @@ impl Inner {
     }
 
     /// Lists a tree; what the last listing knew is not read again.
-    fn list(&self, repository: &Repository, commit: &str, tree: ObjectId) -> Result<Arc<Listing>, Error> {
+    fn list(&self, repository: &Repository, commit: &str, tree: ObjectId) -> Result<Arc<Folder>, Error> {
         let last = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known: BTreeMap<String, u64> = match &last {
-            Some((id, listing)) if *id == tree => return Ok(Arc::clone(listing)),
-            Some((_, listing)) => listing.values().map(|entry| (entry.id.clone(), entry.size)).collect(),
-            None => BTreeMap::new(),
-        };
-        let listing = Arc::new(files::list(repository, commit, tree, &self.limits, &known)?);
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some((tree, Arc::clone(&listing)));
-        Ok(listing)
+        let root = files::list(repository, commit, tree, &self.limits, last.as_ref())?;
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
+        Ok(root)
     }
 
     fn read_error(&self, what: &str, error: &gix::Error) -> Error {

@@ -4,6 +4,7 @@
 //! bounded. Folders whose name starts with a dot, `.git` above all, are left out.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -15,13 +16,16 @@ use gix::bstr::ByteSlice;
 use jiff::Timestamp;
 use trueup_schema::{
     Files, RepoPath, Revision, Snapshot,
-    snapshot::{Entry, ReadError},
+    snapshot::{Entry, Folder, ReadError},
 };
 
 use crate::{
     Error, Limits,
-    files::{Listing, Refused, too_large},
+    files::{Refused, too_large},
 };
+
+/// Every file by its path.
+type Listing = BTreeMap<RepoPath, Entry>;
 
 /// Returns the files below `folder` as they are now.
 pub fn worktree(folder: &Path, limits: &Limits) -> Result<Snapshot, Error> {
@@ -39,7 +43,9 @@ pub fn worktree(folder: &Path, limits: &Limits) -> Result<Snapshot, Error> {
     }
     let Walk { refused, listing, .. } = walk;
     refused.check("worktree")?;
-    let files = WorktreeFiles { root: folder.into(), listing, limits: limits.clone(), spent: Mutex::new(0) };
+    let listed = Arc::new(listing.into_iter().collect());
+    let files =
+        WorktreeFiles { place: folder.into(), root: listed, limits: limits.clone(), spent: Mutex::new(0) };
     let revision = Revision {
         commit: "worktree".into(),
         reference: "worktree".into(),
@@ -120,27 +126,24 @@ impl Walk<'_> {
 }
 
 struct WorktreeFiles {
-    root: PathBuf,
-    listing: Listing,
+    place: PathBuf,
+    root: Arc<Folder>,
     limits: Limits,
     spent: Mutex<u64>,
 }
 
 impl Files for WorktreeFiles {
-    fn list(&self) -> &Listing {
-        &self.listing
+    fn root(&self) -> &Arc<Folder> {
+        &self.root
     }
 
     fn read(&self, path: &RepoPath) -> Result<Arc<[u8]>, ReadError> {
         let fail = |reason: String| ReadError { path: path.clone(), reason };
-        if !self.listing.contains_key(path) {
-            return Err(fail("no such file".into()));
-        }
+        let entry = self.root.get(path).ok_or_else(|| fail("no such file".into()))?;
         let limit = self.limits.file_bytes;
-        let bytes = read_plain(&self.root, path, limit).map_err(|error| fail(error.to_string()))?;
+        let bytes = read_plain(&self.place, path, limit).map_err(|error| fail(error.to_string()))?;
         if bytes.len() as u64 > limit {
-            let size = self.listing.get(path).map_or(0, |entry| entry.size).max(bytes.len() as u64);
-            return Err(fail(too_large(size, limit)));
+            return Err(fail(too_large(entry.size.max(bytes.len() as u64), limit)));
         }
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
         *spent += bytes.len() as u64;

@@ -37,7 +37,7 @@ pub fn open(refs: &[&SecretRef], files: &dyn Files, identities: &Identities) -> 
 }
 
 fn decrypt(file: &RepoPath, files: &dyn Files, identities: &Identities) -> Result<Secret<Vec<u8>>, Wrong> {
-    let Some(entry) = files.list().get(file) else {
+    let Some(entry) = files.root().get(file) else {
         return Err((format!("there is no secret file `{file}`"), neighbours(file, files)));
     };
     let cannot = |failure: envelope::Failure| {
@@ -99,13 +99,14 @@ fn problem(reference: &SecretRef, (message, help): &Wrong) -> Problem {
 
 /// Returns which secret files there are in the folder of one that is missing.
 fn neighbours(file: &RepoPath, files: &dyn Files) -> String {
-    let found: Vec<&str> = files
-        .list()
-        .keys()
-        .filter(|path| path.folder() == file.folder())
-        .map(|path| Path::new(path.as_str()))
-        .filter(|path| path.extension().is_some_and(|end| end == "age"))
-        .filter_map(|path| path.file_name()?.to_str())
+    let around = match file.folder() {
+        Some(folder) => folder.parse().ok().and_then(|folder| files.root().folder(&folder)),
+        None => Some(files.root()),
+    };
+    let names = around.into_iter().flat_map(|around| around.files().keys());
+    let found: Vec<&str> = names
+        .map(AsRef::as_ref)
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == "age"))
         .take(10)
         .collect();
     let folder = file.folder().unwrap_or(".");

@@ -56,14 +56,10 @@ impl Vault {
         let snapshot = checkout(global)?;
         let catalogue = load(&snapshot, &Limits::default())?;
         let folder = catalogue.environment_folder(env);
-        let prefix = format!("{folder}/");
         let recipients =
             Recipients::parse(&catalogue.recipients(env)?).map_err(|error| secret_failure(&error))?;
-        let inside = snapshot.files.list().keys().filter_map(|path| path.as_str().strip_prefix(&prefix));
-        let files = inside
-            .filter(|path| std::path::Path::new(path).extension().is_some_and(|end| end == "age"))
-            .filter_map(|path| path.parse().ok())
-            .collect();
+        let inside = snapshot.files.root().folder(&folder).into_iter().flat_map(|own| own.list().into_keys());
+        let files = inside.filter(|path| path.has_extension("age")).collect();
         Ok(Self { env: env.clone(), folder: root(global).join(folder.as_str()), keys, recipients, files })
     }
 

@@ -8,7 +8,7 @@ use crate::{
     manifest::{ComponentSpec, FileSpec, SecretSpec},
     resolve::secret_ref,
     resolved::edit_command,
-    snapshot::Entry,
+    snapshot::Folder,
     suggest,
 };
 
@@ -17,9 +17,9 @@ use super::{component, container};
 /// The files that can be delivered.
 pub(crate) struct Sources<'a> {
     /// Every file of the repository.
-    pub(crate) files: &'a BTreeMap<RepoPath, Entry>,
+    pub(crate) files: &'a Folder,
     /// The environment's folder: secret files are looked up there.
-    pub(crate) folder: &'a str,
+    pub(crate) folder: &'a RepoPath,
     /// The bytes of one file that is delivered.
     pub(crate) file_bytes: u64,
 }
@@ -77,7 +77,8 @@ pub(crate) fn check(spec: &ComponentSpec, sources: &Sources<'_>, findings: &mut 
 fn file(file: &FileSpec, path: &str, sources: &Sources<'_>, findings: &mut Findings<'_>) {
     match sources.files.get(&file.from) {
         None => {
-            let help = nearest_file(file.from.as_str(), sources.files.keys().map(RepoPath::as_str));
+            let known = sources.files.list();
+            let help = nearest_file(file.from.as_str(), known.keys().map(RepoPath::as_str));
             findings.error(&format!("{path}.from"), format!("the file `{}` does not exist", file.from), help);
         }
         Some(entry) if entry.size > sources.file_bytes => {
@@ -190,19 +191,19 @@ fn reference(from: &str, path: &str, sources: &Sources<'_>, findings: &mut Findi
     if from.ends_with('#') || from.matches('#').count() > 1 {
         return findings.error(path, format!("`{from}` is not `FILE#KEY`"), help);
     }
-    let Some((file, _)) = secret_ref(from, sources.folder) else {
+    let Some((file, _)) = secret_ref(from, sources.folder.as_str()) else {
         return findings.error(
             path,
             format!("`{from}` does not name a file in the environment's folder"),
             help,
         );
     };
-    if sources.files.contains_key(&file) {
+    if sources.files.get(&file).is_some() {
         return;
     }
-    let own = sources.files.keys().filter(|path| path.has_extension("age")).map(RepoPath::as_str);
-    let own: Vec<&str> =
-        own.filter_map(|path| path.strip_prefix(sources.folder)?.strip_prefix('/')).collect();
+    let own: Vec<RepoPath> =
+        sources.files.folder(sources.folder).into_iter().flat_map(|own| own.list().into_keys()).collect();
+    let own: Vec<&str> = own.iter().filter(|path| path.has_extension("age")).map(RepoPath::as_str).collect();
     let wanted = from.split('#').next().unwrap_or_default();
     let stem =
         |path: &'_ str| path.rsplit('/').next().unwrap_or_default().trim_end_matches(".age").to_owned();
@@ -212,7 +213,7 @@ fn reference(from: &str, path: &str, sources: &Sources<'_>, findings: &mut Findi
         Some(meant) => format!("did you mean `{meant}`? secret files are looked up in `{}`", sources.folder),
         None => format!(
             "make it with `{}`",
-            edit_command(sources.folder.rsplit('/').next().unwrap_or_default(), &file)
+            edit_command(sources.folder.as_str().rsplit('/').next().unwrap_or_default(), &file)
         ),
     };
     findings.error(path, format!("the secret file `{file}` does not exist"), help);

@@ -130,5 +130,5 @@ pub(crate) fn read(snapshot: &Snapshot, path: &str) -> String {
 
 /// Returns the paths of a snapshot.
 pub(crate) fn paths(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.files.list().keys().map(ToString::to_string).collect()
+    snapshot.files.root().list().keys().map(ToString::to_string).collect()
 }
