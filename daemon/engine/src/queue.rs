@@ -5,7 +5,7 @@
 //! request ends that wait, a routine one does not.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Debug,
     future::Future,
 };
@@ -115,8 +115,10 @@ pub struct Turns<K, W> {
     parallel: usize,
     backoff: Backoff,
     waiting: BTreeMap<K, Waiting<W>>,
-    /// Names with a request, in the order in which they came.
-    order: VecDeque<K>,
+    /// Names that may run now, in the order in which they came.
+    ready: VecDeque<K>,
+    /// Names that wait for the end of a back-off.
+    later: BTreeSet<(Instant, K)>,
     running: BTreeMap<K, CancellationToken>,
 }
 
@@ -124,12 +126,21 @@ pub struct Turns<K, W> {
 struct Waiting<W> {
     why: Vec<W>,
     failures: u32,
-    not_before: Option<Instant>,
+    place: Place,
+}
+
+/// Where a name waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: nobody has asked for it, or it runs.
+    Nowhere,
+    Ready,
+    Later(Instant),
 }
 
 impl<W> Default for Waiting<W> {
     fn default() -> Self {
-        Self { why: Vec::new(), failures: 0, not_before: None }
+        Self { why: Vec::new(), failures: 0, place: Place::Nowhere }
     }
 }
 
@@ -141,7 +152,8 @@ pub fn queue<K, W>(parallel: usize, backoff: Backoff) -> (Queue<K, W>, Turns<K, 
         parallel: parallel.max(1),
         backoff,
         waiting: BTreeMap::new(),
-        order: VecDeque::new(),
+        ready: VecDeque::new(),
+        later: BTreeSet::new(),
         running: BTreeMap::new(),
     };
     (Queue(sender), turns)
@@ -172,7 +184,7 @@ where
                 Some(ended) = tasks.join_next_with_id() => self.note_end(&mut turns, ended),
                 message = self.messages.recv() => match message {
                     Some(message) => self.note_message(message),
-                    None if turns.is_empty() && self.order.is_empty() => break,
+                    None if turns.is_empty() && self.ready.is_empty() && self.later.is_empty() => break,
                     // Nobody can ask any more; what was asked for is still done.
                     None => self.note_closed(&mut tasks, &mut turns, wake).await,
                 },
@@ -200,27 +212,23 @@ where
             return None;
         }
         let now = Instant::now();
-        let may = |key: &K| {
-            let due = self.waiting.get(key).is_some_and(|w| w.not_before.is_none_or(|at| at <= now));
-            due && !self.running.contains_key(key)
-        };
-        let at = self.order.iter().position(may)?;
-        let key = self.order.remove(at).expect("it was just found");
-        let waiting = self.waiting.get_mut(&key).expect("a name in the order waits");
-        waiting.not_before = None;
+        while self.later.first().is_some_and(|(at, _)| *at <= now) {
+            let (_, key) = self.later.pop_first().expect("it was just found");
+            self.put(key, Place::Ready);
+        }
+        let key = self.ready.pop_front()?;
+        let waiting = self.waiting.get_mut(&key).expect("a name that is ready waits");
+        waiting.place = Place::Nowhere;
         let (why, failures) = (std::mem::take(&mut waiting.why), waiting.failures);
         let newer = CancellationToken::new();
         self.running.insert(key.clone(), newer.clone());
         Some(Turn { key, why, failures, newer })
     }
 
-    /// Returns when the first back-off of a name that does not run is over.
+    /// Returns when the first back-off is over.
     fn next_wake(&self) -> Option<Instant> {
-        if self.running.len() >= self.parallel {
-            return None;
-        }
-        let waits = self.order.iter().filter(|key| !self.running.contains_key(*key));
-        waits.filter_map(|key| self.waiting.get(key)?.not_before).min()
+        let is_full = self.running.len() >= self.parallel;
+        self.later.first().filter(|_| !is_full).map(|(at, _)| *at)
     }
 
     fn note_message(&mut self, message: Message<K, W>) {
@@ -233,28 +241,40 @@ where
     }
 
     fn depth(&self) -> Depth {
-        let now = Instant::now();
-        let idle = self.order.iter().filter(|key| !self.running.contains_key(*key));
-        let rests =
-            |key: &&K| self.waiting.get(*key).is_some_and(|w| w.not_before.is_some_and(|at| at > now));
-        let (resting, waiting): (Vec<_>, Vec<_>) = idle.partition(rests);
-        Depth { waiting: waiting.len(), resting: resting.len(), running: self.running.len() }
+        Depth { waiting: self.ready.len(), resting: self.later.len(), running: self.running.len() }
     }
 
     fn note_request(&mut self, request: Request<K, W>) {
         let Request { key, why, urgency } = request;
+        let running = self.running.get(&key);
         let waiting = self.waiting.entry(key.clone()).or_default();
         if !waiting.why.contains(&why) {
             waiting.why.push(why);
         }
         if urgency == Urgency::Fresh {
-            (waiting.failures, waiting.not_before) = (0, None);
-            if let Some(newer) = self.running.get(&key) {
+            waiting.failures = 0;
+            if let Place::Later(at) = waiting.place {
+                self.later.remove(&(at, key.clone()));
+                waiting.place = Place::Nowhere;
+            }
+            if let Some(newer) = running {
                 newer.cancel();
             }
         }
-        if !self.order.contains(&key) {
-            self.order.push_back(key);
+        if waiting.place == Place::Nowhere && running.is_none() {
+            self.put(key, Place::Ready);
+        }
+    }
+
+    /// Puts a name, which waits nowhere else, to where it waits.
+    fn put(&mut self, key: K, place: Place) {
+        self.waiting.entry(key.clone()).or_default().place = place;
+        match place {
+            Place::Nowhere => {}
+            Place::Ready => self.ready.push_back(key),
+            Place::Later(at) => {
+                self.later.insert((at, key));
+            }
         }
     }
 
@@ -270,21 +290,23 @@ where
             waiting.failures = 0;
             if waiting.why.is_empty() {
                 self.waiting.remove(&key);
+            } else {
+                self.put(key, Place::Ready);
             }
             return;
         }
         // What asked for the turn that failed still asks.
         let since = std::mem::replace(&mut waiting.why, why);
         waiting.why.extend(since.into_iter().filter(|why| !waiting.why.contains(why)).collect::<Vec<_>>());
+        let mut place = Place::Ready;
         if !newer.is_cancelled() {
             waiting.failures += 1;
             let first_again = next == Next::Again && waiting.failures == 1;
-            let wait = self.backoff.jittered(waiting.failures);
-            waiting.not_before = (!first_again).then(|| Instant::now() + wait);
+            if !first_again {
+                place = Place::Later(Instant::now() + self.backoff.jittered(waiting.failures));
+            }
         }
-        if !self.order.contains(&key) {
-            self.order.push_back(key);
-        }
+        self.put(key, place);
     }
 }
 
