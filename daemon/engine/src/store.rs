@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use trueup_plan::{Applied, Plan, ResourceId};
-use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
+use trueup_schema::{ContentDigest, DigestKey, EnvironmentName, Revision, SourceName, snapshot::MemoryFiles};
 
 use crate::{
     Identity, RunId,
@@ -322,6 +322,22 @@ pub trait Store: Send + Sync {
 
     /// Returns what was last seen of every environment, also of those that were never applied.
     fn observations(&self) -> impl Future<Output = Result<BTreeMap<EnvKey, Observation>, StoreError>> + Send;
+
+    /// Returns what was last seen of one environment.
+    fn observation(
+        &self,
+        env: &EnvKey,
+    ) -> impl Future<Output = Result<Option<Observation>, StoreError>> + Send;
+
+    /// Says which commit of a source is the newest from now on. What was compared with the newest one before counts
+    /// as compared with this one: it says the same of all environments but those that are `behind`. With none, of no
+    /// environment is known that it does.
+    fn advance(
+        &self,
+        source: &SourceName,
+        newest: &Revision,
+        behind: Option<&BTreeSet<EnvironmentName>>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Replaces what was last seen; `since` stays when `sync`, `health` and `why` are the same.
     fn set_observation(

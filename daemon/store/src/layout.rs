@@ -10,7 +10,8 @@ use trueup_engine::StoreError;
 use crate::{folder::cannot_open, sql};
 
 /// Each takes the file from the layout of its index to the next one.
-const MIGRATIONS: [&str; 2] = [include_str!("layout-1.sql"), include_str!("layout-2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("layout-1.sql"), include_str!("layout-2.sql"), include_str!("layout-3.sql")];
 
 /// The newest layout.
 #[expect(clippy::cast_possible_wrap, reason = "there are few layouts")]

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use trueup_engine::{
     EnvKey,
     record::{Audit, Observation},
 };
 use trueup_plan::ResourceId;
+use trueup_schema::{EnvironmentName, Revision, SourceName};
 
 use crate::sql;
 
@@ -40,21 +41,63 @@ pub(crate) fn set_drift(
     Ok(())
 }
 
+/// What an observation is read from: its text, and the newest commit when it follows that.
+const SEEN: &str = "SELECT observation.source, name, observation, iif(follows, revision, NULL) FROM observation \
+                    LEFT JOIN newest ON newest.source = observation.source";
+
 /// Returns what was last seen of every environment.
 pub(crate) fn observations(conn: &Connection) -> rusqlite::Result<BTreeMap<EnvKey, Observation>> {
-    let mut rows = conn.prepare_cached("SELECT source, name, observation FROM observation")?;
-    rows.query_map([], |row| Ok((sql::env(row, 0)?, sql::read_json(row, 2)?)))?.collect()
+    conn.prepare_cached(SEEN)?.query_map([], |row| Ok((sql::env(row, 0)?, seen(row)?)))?.collect()
+}
+
+/// Returns what was last seen of one environment.
+pub(crate) fn observation(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<Observation>> {
+    let sql = format!("{SEEN} WHERE observation.source = ?1 AND name = ?2");
+    let of_env = params![env.source.as_str(), env.environment.as_str()];
+    conn.prepare_cached(&sql)?.query_row(of_env, seen).optional()
+}
+
+fn seen(row: &Row<'_>) -> rusqlite::Result<Observation> {
+    let seen: Observation = sql::read_json(row, 2)?;
+    let follows = row.get_ref(3)?.as_str_or_null()?.is_some();
+    let revision = if follows { Some(sql::read_json(row, 3)?) } else { seen.revision };
+    Ok(Observation { revision, ..seen })
 }
 
 /// Replaces what was last seen; what did not change keeps its `since`.
 pub(crate) fn observe(conn: &Connection, env: &EnvKey, seen: &Observation) -> rusqlite::Result<()> {
     let (source, name) = (env.source.as_str(), env.environment.as_str());
-    let sql = "SELECT observation FROM observation WHERE source = ?1 AND name = ?2";
-    let of_env = params![source, name];
-    let before = conn.query_row(sql, of_env, |row| sql::read_json(row, 0)).optional()?;
+    let before = observation(conn, env)?;
     let text = sql::json(&seen.clone().following(before.as_ref()))?;
-    let sql = "INSERT OR REPLACE INTO observation VALUES (?1, ?2, ?3)";
-    conn.prepare_cached(sql)?.execute(params![source, name, text]).map(drop)
+    let compared = seen.revision.as_ref().map(|revision| revision.commit.as_str());
+    let sql = "INSERT OR REPLACE INTO observation VALUES (?1, ?2, ?3, EXISTS \
+               (SELECT 1 FROM newest WHERE source = ?1 AND json_extract(revision, '$.commit') = ?4))";
+    conn.prepare_cached(sql)?.execute(params![source, name, text, compared]).map(drop)
+}
+
+/// Makes a commit the newest one of its source. Those that are `behind`, all of them when nobody is named, keep the
+/// commit that they were compared with.
+pub(crate) fn advance(
+    conn: &Connection,
+    source: &SourceName,
+    newest: &Revision,
+    behind: Option<&BTreeSet<EnvironmentName>>,
+) -> rusqlite::Result<()> {
+    let behind = behind.map(sql::json).transpose()?;
+    let named = "source = ?1 AND (?2 IS NULL OR name IN (SELECT value FROM json_each(?2)))";
+    let stay = format!(
+        "UPDATE observation SET follows = 0, observation = json_set(observation, '$.revision', \
+         json((SELECT revision FROM newest WHERE newest.source = ?1))) WHERE follows AND {named}"
+    );
+    conn.prepare_cached(&stay)?.execute(params![source.as_str(), behind])?;
+    let sql = "INSERT OR REPLACE INTO newest VALUES (?1, ?2)";
+    conn.prepare_cached(sql)?.execute(params![source.as_str(), sql::json(newest)?])?;
+    // Whoever was compared with it before this was written down follows it as well.
+    let join = format!(
+        "UPDATE observation SET follows = 1 WHERE NOT follows \
+         AND json_extract(observation, '$.revision.commit') = ?3 AND {named}"
+    );
+    conn.prepare_cached(&join)?.execute(params![source.as_str(), behind, newest.commit]).map(drop)
 }
 
 /// Adds a line to the audit trail.

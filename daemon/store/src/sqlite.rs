@@ -19,7 +19,7 @@ use trueup_engine::{
     store::RunFilter,
 };
 use trueup_plan::{Applied, Plan, ResourceId};
-use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
+use trueup_schema::{ContentDigest, DigestKey, EnvironmentName, Revision, SourceName, snapshot::MemoryFiles};
 
 use crate::{
     Lease, applied, environments,
@@ -352,6 +352,21 @@ impl Store for Sqlite {
 
     async fn observations(&self) -> Result<BTreeMap<EnvKey, Observation>, StoreError> {
         self.read("the observations", seen::observations).await
+    }
+
+    async fn observation(&self, env: &EnvKey) -> Result<Option<Observation>, StoreError> {
+        self.of_env("an observation", env, seen::observation).await
+    }
+
+    async fn advance(
+        &self,
+        source: &SourceName,
+        newest: &Revision,
+        behind: Option<&BTreeSet<EnvironmentName>>,
+    ) -> Result<(), StoreError> {
+        let (source, newest, behind) = (source.clone(), newest.clone(), behind.cloned());
+        let work = move |conn: &Connection| seen::advance(conn, &source, &newest, behind.as_ref());
+        self.write("the newest commit", PLAIN, work).await
     }
 
     async fn set_observation(&self, env: &EnvKey, seen: &Observation) -> Result<(), StoreError> {

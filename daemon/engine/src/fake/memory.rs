@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trueup_plan::{Applied, Plan, ResourceId};
-use trueup_schema::{ContentDigest, DigestKey, snapshot::MemoryFiles};
+use trueup_schema::{ContentDigest, DigestKey, EnvironmentName, Revision, SourceName, snapshot::MemoryFiles};
 
 use super::power::Power;
 use crate::{
@@ -33,6 +33,7 @@ struct Inner {
     suspended: BTreeMap<EnvKey, Suspended>,
     drift: BTreeMap<EnvKey, BTreeMap<ResourceId, Timestamp>>,
     observations: BTreeMap<EnvKey, Observation>,
+    newest: BTreeMap<SourceName, Revision>,
     audit: Vec<Audit>,
     written: u64,
     crash: Option<CrashPoint>,
@@ -405,6 +406,28 @@ impl Store for Memory {
 
     async fn observations(&self) -> Result<BTreeMap<EnvKey, Observation>, StoreError> {
         self.look(|inner| inner.observations.clone()).await
+    }
+
+    async fn observation(&self, env: &EnvKey) -> Result<Option<Observation>, StoreError> {
+        self.look(|inner| inner.observations.get(env).cloned()).await
+    }
+
+    async fn advance(
+        &self,
+        source: &SourceName,
+        newest: &Revision,
+        behind: Option<&BTreeSet<EnvironmentName>>,
+    ) -> Result<(), StoreError> {
+        self.look(|inner| {
+            let before = inner.newest.insert(source.clone(), newest.clone());
+            let stays = |name: &EnvironmentName| behind.is_none_or(|behind| behind.contains(name));
+            let follows = |env: &EnvKey| env.source == *source && !stays(&env.environment);
+            let seen = inner.observations.iter_mut().filter(|(env, _)| follows(env)).map(|(_, seen)| seen);
+            for seen in seen.filter(|seen| before.is_some() && seen.revision == before) {
+                seen.revision = Some(newest.clone());
+            }
+        })
+        .await
     }
 
     async fn set_observation(&self, env: &EnvKey, seen: &Observation) -> Result<(), StoreError> {
