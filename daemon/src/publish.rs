@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::join_all;
 use jiff::Timestamp;
 use trueup_engine::{
     EnvKey, Execute, Observe, Outcome, Store, StoreError, Trigger,
     record::{Health, Observation, SyncStatus},
 };
 use trueup_plan::{Change, ResourceId, Wait};
-use trueup_schema::{Catalogue, SourceName};
+use trueup_schema::{Catalogue, EnvironmentName, SourceName};
 
 use crate::{
     failure::Failure,
@@ -113,10 +114,15 @@ async fn failed<S: Store>(
     failure: &Failure,
     trouble: Option<&Failure>,
 ) -> Result<(), StoreError> {
+    let before = store.observation(key).await?;
+    store.set_observation(key, &unknown(before, failure, trouble)).await
+}
+
+/// Returns what is known of an environment that could not be compared.
+fn unknown(before: Option<Observation>, failure: &Failure, trouble: Option<&Failure>) -> Observation {
     let now = Timestamp::now();
-    let before = store.observations().await?.remove(key);
     let (target, revision) = before.map_or_else(Default::default, |seen| (seen.target, seen.revision));
-    let seen = Observation {
+    Observation {
         target,
         revision,
         sync: SyncStatus::Unknown,
@@ -125,36 +131,34 @@ async fn failed<S: Store>(
         trouble: trouble.map(Failure::one_line),
         since: now,
         observed: now,
-    };
-    store.set_observation(key, &seen).await
+    }
 }
 
 /// Says of every known environment of a source that the source cannot be read.
 pub(crate) async fn unreadable<S: Store>(store: &S, source: &SourceName, failure: &Failure) {
-    let keys = match store.observations().await {
-        Ok(seen) => seen.into_keys().filter(|key| key.source == *source).collect::<Vec<_>>(),
-        Err(_) => return,
-    };
-    for key in keys {
-        log(&key, failed(store, &key, failure, Some(failure)).await);
-    }
+    let Ok(observations) = store.observations().await else { return };
+    let of_source = observations.into_iter().filter(|(key, _)| key.source == *source);
+    // Side by side, so that they share the store's durable writes.
+    join_all(of_source.map(async |(key, seen)| {
+        log(&key, store.set_observation(&key, &unknown(Some(seen), failure, Some(failure))).await);
+    }))
+    .await;
 }
 
-/// Returns every known environment of a source that is no longer in Git.
+/// Returns every known environment of a source that is not in Git.
 pub(crate) async fn vanished<S: Store>(
     store: &S,
     source: &SourceName,
     catalogue: &Catalogue,
-) -> Result<Vec<EnvKey>, StoreError> {
-    let declared: BTreeSet<_> = catalogue.environments().collect();
-    let known = store.observations().await?.into_keys();
-    Ok(known.filter(|key| key.source == *source && !declared.contains(&key.environment)).collect())
+) -> Result<BTreeSet<EnvironmentName>, StoreError> {
+    let known = store.observations().await?.into_keys().filter(|key| key.source == *source);
+    Ok(known.map(|key| key.environment).filter(|name| !catalogue.has_environment(name)).collect())
 }
 
 /// Says of an environment that it is orphaned, and why; of one that nothing is known of, nothing.
 pub(crate) async fn orphaned<S: Store>(store: &S, key: &EnvKey, reason: &str) {
     let written = async {
-        let Some(seen) = store.observations().await?.remove(key) else { return Ok(()) };
+        let Some(seen) = store.observation(key).await? else { return Ok(()) };
         let why = format!(
             "orphaned: it {reason}, and what runs keeps running; `trueup env destroy {}` removes it",
             key.environment

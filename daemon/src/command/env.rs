@@ -108,7 +108,7 @@ async fn release(world: &World, global: &Global, because: &Because) -> Result<St
 
 /// The target of an environment that Git may have lost: the one that it was last seen on.
 async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Failure> {
-    let seen = world.store.observations().await?.remove(key);
+    let seen = world.store.observation(key).await?;
     let name = seen.as_ref().and_then(|seen| seen.target.rsplit('/').next()).filter(|name| !name.is_empty());
     let name = name.unwrap_or("local").parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
     world.target(&name, &key.source)

@@ -8,11 +8,11 @@ use std::{
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trueup_engine::{Source, Trigger, Urgency};
+use trueup_engine::{Source, Store, Trigger, Urgency};
 use trueup_git::{GitSource, Watch};
 use trueup_schema::{Cache, SourceName};
 
-use super::Daemon;
+use super::{Daemon, checkout::Published};
 use crate::{config, failure::Failure, meter::Phase, publish, world::git_failure};
 
 /// How long a source that cannot be read is left alone, at first and at most.
@@ -145,15 +145,27 @@ impl Follower<'_> {
         self.daemon.checkouts.set_trouble(&self.source.name, failure);
     }
 
+    /// Asks for a turn of each environment that a commit may say something new of; the others count as compared
+    /// with it.
     async fn queue(&mut self, snapshot: trueup_schema::Snapshot, trigger: &Trigger) -> Result<(), Failure> {
-        let checkout = self.daemon.checkouts.publish(&self.source.name, snapshot, &mut self.cache);
+        let (source, store) = (&self.source.name, &self.daemon.store);
+        let published = self.daemon.checkouts.publish(source, snapshot, &mut self.cache);
+        let Published { checkout, changed, vanished, .. } = &published;
         let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-        for name in catalogue.environments().filter(|name| self.source.follows(name)) {
+        for name in changed.iter().filter(|name| self.source.follows(name)) {
             let key = crate::world::World::key(self.source, name);
             self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
         }
-        for key in publish::vanished(&self.daemon.store, &self.source.name, catalogue).await? {
-            self.daemon.orphan(&key).await;
+        tracing::info!(source = %source, revision = %checkout.snapshot.revision, environments = changed.len(), "commit is read");
+        let vanished = match vanished {
+            Some(names) => names.clone(),
+            None => publish::vanished(store, source, catalogue).await?,
+        };
+        let behind = changed.union(&vanished).cloned().collect();
+        let behind = published.is_rest_settled.then_some(&behind);
+        store.advance(source, &checkout.snapshot.revision, behind).await?;
+        for name in &vanished {
+            self.daemon.orphan(&crate::world::World::key(self.source, name)).await;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use trueup_docker::Docker;
 use trueup_engine::{
     Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns, record::Health,
 };
-use trueup_schema::TargetName;
+use trueup_schema::{RepoPath, Resolved, TargetName};
 use trueup_store::{Lease, Sqlite};
 
 use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
@@ -48,12 +48,16 @@ async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
                 daemon.orphan(key).await;
                 return Next::Rest;
             }
+            daemon.checkouts.unsettle(key);
             let result = reconcile_newest(daemon, key, &lease, trigger).await;
             if let Err(failure) = after(daemon, key, &lease, &result).await {
                 tracing::warn!("{failure}");
             }
             // Under the lease: a later run of somebody else must not be overwritten.
             tell(daemon, key, &result).await;
+            if let Some(resolved) = settled(&result) {
+                daemon.checkouts.settle(key, resolved);
+            }
             result
         }
         Err(StoreError::Lease(_)) => {
@@ -93,6 +97,13 @@ async fn after(
         keep_alive(&daemon.bench(&world, &target), key, lease).await?;
     }
     followed
+}
+
+/// Returns the environment after a turn that need not be done again before something is new of it.
+fn settled(result: &Result<Concluded, Failure>) -> Option<&Resolved> {
+    let Ok(Concluded { conclusion, proposal, .. }) = result else { return None };
+    let is_settled = conclusion.is_reached() || matches!(conclusion, Conclusion::Waits(_));
+    is_settled.then_some(&proposal.wanted.resolved)
 }
 
 /// Logs and publishes how a turn ended.
@@ -155,10 +166,13 @@ async fn supersede(
     newer: &CancellationToken,
 ) -> Infallible {
     let mut known = Arc::clone(running);
+    let mut wanted = None;
     loop {
         known = daemon.checkouts.newer(&key.source, &known).await;
-        if let (Ok(now), Ok(then)) = (intent(daemon, key, &known), intent(daemon, key, running))
-            && now != then
+        let Ok(then) = wanted.get_or_insert_with(|| intent(daemon, key, running)) else { continue };
+        if then.may_change(running, &known)
+            && let Ok(now) = intent(daemon, key, &known)
+            && now.digest != then.digest
         {
             tracing::info!(revision = %known.snapshot.revision, "a newer commit takes over");
             newer.cancel();
@@ -166,13 +180,30 @@ async fn supersede(
     }
 }
 
-fn intent(daemon: &Daemon, key: &EnvKey, checkout: &Checkout) -> Result<String, Failure> {
+/// What a commit wants of an environment.
+struct Intent {
+    digest: String,
+    /// The files that say so.
+    inputs: Vec<RepoPath>,
+}
+
+impl Intent {
+    /// Returns whether a newer commit may say something else.
+    fn may_change(&self, then: &Checkout, now: &Checkout) -> bool {
+        let (Ok(then), Ok(now)) = (&then.catalogue, &now.catalogue) else { return true };
+        let changed = now.changes_since(then);
+        self.inputs.iter().any(|path| changed.contains(path))
+    }
+}
+
+fn intent(daemon: &Daemon, key: &EnvKey, checkout: &Checkout) -> Result<Intent, Failure> {
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let resolved = catalogue.resolve(&key.environment)?;
     let digest_key = daemon.store.digest_key();
     let keys = &daemon.world().keys;
     let wanted = material::open(digest_key, keys, &checkout.snapshot, resolved, BTreeSet::new())?;
-    material::intent(digest_key, &wanted)
+    let inputs = wanted.resolved.inputs.keys().cloned().collect();
+    Ok(Intent { digest: material::intent(digest_key, &wanted)?, inputs })
 }
 
 /// Ends what a dead process left of an environment, whatever Git says today.
@@ -199,7 +230,7 @@ impl Daemon {
         }
         let checkout = self.checkouts.newest(&key.source);
         let catalogue = checkout.as_ref().and_then(|checkout| checkout.catalogue.as_ref().ok());
-        catalogue.is_some_and(|catalogue| !catalogue.environments().any(|name| *name == key.environment))
+        catalogue.is_some_and(|catalogue| !catalogue.has_environment(&key.environment))
     }
 
     /// Leaves an environment alone that is no longer declared: what runs keeps running, and nothing asks
