@@ -23,7 +23,7 @@ use crate::{
 #[derive(Default)]
 pub struct Cache {
     shapes: Option<Arc<Shapes>>,
-    repository: Option<(String, Arc<Parsed>)>,
+    repository: Option<(Arc<str>, Arc<Parsed>)>,
     components: Arc<Components>,
     environments: Arc<Environments>,
     parsed: u64,
@@ -121,9 +121,13 @@ impl Reader<'_> {
                         `spec: {}` into it at the repository's root";
             return Err(Report::of_file(path, "the repository has no `trueup.yaml`", help));
         };
+        self.count(entry, || path.clone())?;
         let known = cache.repository.take().filter(|(id, _)| *id == entry.id);
-        let parsed = self.file(&path, entry, Kind::Repository, known.map(|(_, parsed)| parsed).as_ref())?;
-        cache.repository = Some((entry.id.clone(), Arc::clone(&parsed)));
+        let parsed = match known {
+            Some((_, parsed)) => parsed,
+            None => self.parse(&path, entry, Kind::Repository),
+        };
+        cache.repository = Some((Arc::clone(&entry.id), Arc::clone(&parsed)));
         let document = parsed.documents.first();
         let name = document.map(|document| document.name.clone()).unwrap_or_default();
         let spec = document.map(|document| document.spec.to_json());
@@ -136,26 +140,16 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns what a file is parsed to: what is `known` of the same bytes, where something is.
-    pub(crate) fn file(
-        &mut self,
-        path: &RepoPath,
-        entry: &Entry,
-        kind: Kind,
-        known: Option<&Arc<Parsed>>,
-    ) -> Result<Arc<Parsed>, Report> {
-        if !self.fits(1, entry.size.min(self.limits.manifest_bytes)) {
-            let message = format!(
-                "the repository has more than {} manifests or {} bytes of them",
-                self.limits.manifests, self.limits.total_bytes
-            );
-            return Err(Report::of_file(path.clone(), message, "split the repository"));
+    /// Counts a manifest, or says which one is over the limits of the repository.
+    pub(crate) fn count(&mut self, entry: &Entry, path: impl FnOnce() -> RepoPath) -> Result<(), Report> {
+        if self.fits(1, entry.size.min(self.limits.manifest_bytes)) {
+            return Ok(());
         }
-        if let Some(known) = known {
-            return Ok(Arc::clone(known));
-        }
-        self.parsed += 1;
-        Ok(Arc::new(self.parse(path, entry, kind)))
+        let message = format!(
+            "the repository has more than {} manifests or {} bytes of them",
+            self.limits.manifests, self.limits.total_bytes
+        );
+        Err(Report::of_file(path(), message, "split the repository"))
     }
 
     /// Counts so many manifests with so many bytes, unless that is over the limits. Returns whether it is not.
@@ -168,12 +162,14 @@ impl Reader<'_> {
         within
     }
 
-    /// Returns how many manifests were counted, with how many bytes.
-    pub(crate) fn counted(&self) -> (usize, u64) {
-        (self.files, self.bytes)
+    /// Returns how many bytes were counted.
+    pub(crate) fn counted_bytes(&self) -> u64 {
+        self.bytes
     }
 
-    fn parse(&self, path: &RepoPath, entry: &Entry, kind: Kind) -> Parsed {
+    /// Reads and parses a manifest.
+    pub(crate) fn parse(&mut self, path: &RepoPath, entry: &Entry, kind: Kind) -> Arc<Parsed> {
+        self.parsed += 1;
         let unread = |message: String, help: &str| {
             let problems = Report::of_file(path.clone(), message, help).problems;
             Parsed { path: path.clone(), documents: Vec::new(), problems }
@@ -181,12 +177,12 @@ impl Reader<'_> {
         if entry.size > self.limits.manifest_bytes {
             let message =
                 format!("the file has {} bytes, {} are allowed", entry.size, self.limits.manifest_bytes);
-            return unread(message, "split it into several files");
+            return Arc::new(unread(message, "split it into several files"));
         }
-        match self.snapshot.files.read(path) {
+        Arc::new(match self.snapshot.files.read(path) {
             Ok(bytes) => document::parse(path, &bytes, kind, &self.shapes, self.limits),
             Err(error) => unread(error.reason, "a manifest has to be a regular file"),
-        }
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     names::RepositoryName,
     shape::Shape,
     suggest,
-    yaml::{self, Mark, Node},
+    yaml::{self, Mark, Node, Value},
 };
 
 /// What a document describes.
@@ -99,13 +99,13 @@ pub(crate) fn parse(path: &RepoPath, bytes: &[u8], kind: Kind, shapes: &Shapes, 
     let (nodes, mut problems) = yaml::read(path, bytes, limits);
     let mut documents = Vec::new();
     // A document of nothing is what `---` at the end of a file leaves behind.
-    for node in nodes.iter().filter(|node| !node.is_null()) {
-        if let Some(wrong) = wrong_kind(node, kind) {
+    for node in nodes.into_iter().filter(|node| !node.is_null()) {
+        if let Some(wrong) = wrong_kind(&node, kind) {
             problems.push(wrong);
             continue;
         }
         let stage = if kind == Kind::Component { Stage::Written } else { Stage::Complete };
-        problems.extend(conform(node, shapes.document(kind), stage, &node.mark));
+        problems.extend(conform(&node, shapes.document(kind), stage, &node.mark));
         documents.extend(document(node).map(Arc::new));
     }
     if documents.is_empty() && problems.is_empty() {
@@ -132,13 +132,10 @@ fn wrong_kind(node: &Node, wanted: Kind) -> Option<Problem> {
     Some(entry.mark().error(message, format!("`{written}` documents are in {}", kind.home())))
 }
 
-fn document(node: &Node) -> Option<Document> {
+fn document(node: Node) -> Option<Document> {
     let name = node.get("metadata")?.entry("name")?;
-    let spec = node.entry("spec")?;
-    Some(Document {
-        name: name.node.as_text()?.to_owned(),
-        name_mark: name.mark().clone(),
-        spec: spec.node.clone(),
-        spec_mark: spec.key_mark.clone(),
-    })
+    let (name, name_mark) = (name.node.as_text()?.to_owned(), name.mark().clone());
+    let Value::Map(entries) = node.value else { return None };
+    let spec = entries.into_iter().find(|entry| &*entry.key == "spec")?;
+    Some(Document { name, name_mark, spec: spec.node, spec_mark: spec.key_mark })
 }

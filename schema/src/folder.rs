@@ -3,6 +3,7 @@
 //! Looking up, and finding what differs between two commits, cost only what differs.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -13,15 +14,15 @@ use crate::{ContentDigest, RepoPath, snapshot::Entry};
 #[derive(Debug, Clone, Default)]
 pub struct Folder {
     id: Box<str>,
-    files: BTreeMap<Box<str>, Entry>,
-    folders: BTreeMap<Box<str>, Arc<Self>>,
+    files: BTreeMap<Arc<str>, Entry>,
+    folders: BTreeMap<Arc<str>, Arc<Self>>,
     /// Files, and folders, here and below.
     all: (usize, usize),
 }
 
 impl Folder {
     /// Returns a folder; equal ids must mean equal content. Names are parts of a [`RepoPath`].
-    pub fn new(id: &str, files: BTreeMap<Box<str>, Entry>, folders: BTreeMap<Box<str>, Arc<Self>>) -> Self {
+    pub fn new(id: &str, files: BTreeMap<Arc<str>, Entry>, folders: BTreeMap<Arc<str>, Arc<Self>>) -> Self {
         let below = folders.values().fold((0, 0), |sum, folder| (sum.0 + folder.all.0, sum.1 + folder.all.1));
         let all = (files.len() + below.0, folders.len() + below.1);
         Self { id: id.into(), files, folders, all }
@@ -33,12 +34,12 @@ impl Folder {
     }
 
     /// Returns the files that are directly in it, by name.
-    pub fn files(&self) -> &BTreeMap<Box<str>, Entry> {
+    pub fn files(&self) -> &BTreeMap<Arc<str>, Entry> {
         &self.files
     }
 
     /// Returns the folders that are directly in it, by name.
-    pub fn folders(&self) -> &BTreeMap<Box<str>, Arc<Self>> {
+    pub fn folders(&self) -> &BTreeMap<Arc<str>, Arc<Self>> {
         &self.folders
     }
 
@@ -94,12 +95,7 @@ impl Folder {
         if self.id == other.id {
             return;
         }
-        for (one, two) in [(self, other), (other, self)] {
-            let differs = |(name, entry): &(&Box<str>, &Entry)| {
-                two.files.get(*name).is_none_or(|there| there.id != entry.id)
-            };
-            found.extend(one.files.iter().filter(differs).map(|(name, _)| join(around, name)));
-        }
+        found.extend(differing(&self.files, &other.files).map(|(name, ..)| join(around, name)));
         let nothing = Arc::new(Self::default());
         for (name, folder) in &self.folders {
             let there = other.folders.get(name).unwrap_or(&nothing);
@@ -124,6 +120,31 @@ impl Folder {
     }
 }
 
+/// Returns the files that are only in one of two folders, or differ, with what they are in each.
+pub(crate) fn differing<'a>(
+    one: &'a BTreeMap<Arc<str>, Entry>,
+    other: &'a BTreeMap<Arc<str>, Entry>,
+) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Entry>, Option<&'a Entry>)> {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (one.peek(), other.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((here, _)), Some((there, _))) => here.cmp(there),
+            };
+            let here = if order.is_le() { one.next() } else { None };
+            let there = if order.is_ge() { other.next() } else { None };
+            let is_same = here.zip(there).is_some_and(|((_, here), (_, there))| here.id == there.id);
+            let name = here.or(there).filter(|_| !is_same).map(|(name, _)| name);
+            if let Some(name) = name {
+                return Some((name, here.map(|(_, entry)| entry), there.map(|(_, entry)| entry)));
+            }
+        }
+    })
+}
+
 fn join(around: &str, name: &str) -> RepoPath {
     let path = if around.is_empty() { name.to_owned() } else { format!("{around}/{name}") };
     RepoPath::try_from(path).expect("it is made of parts of paths")
@@ -142,8 +163,8 @@ impl FromIterator<(RepoPath, Entry)> for Folder {
 /// A folder that is being filled.
 #[derive(Default)]
 struct Draft {
-    files: BTreeMap<Box<str>, Entry>,
-    folders: BTreeMap<Box<str>, Self>,
+    files: BTreeMap<Arc<str>, Entry>,
+    folders: BTreeMap<Arc<str>, Self>,
 }
 
 impl Draft {
@@ -180,7 +201,7 @@ mod tests {
     #[test]
     fn files_and_folders_are_found_by_their_path() {
         let root = folder(&[("a", "1"), ("b/c/d", "2"), ("b/e", "3")]);
-        let find = |path: &str| root.get(&path.parse().unwrap()).map(|entry| entry.id.as_str());
+        let find = |path: &str| root.get(&path.parse().unwrap()).map(|entry| &*entry.id);
         assert_eq!((find("a"), find("b/c/d"), find("b/e")), (Some("1"), Some("2"), Some("3")));
         assert_eq!((find("b"), find("b/c"), find("b/c/x"), find("x/y")), (None, None, None, None));
         assert_eq!((root.count_files(), root.count_folders()), (3, 2));

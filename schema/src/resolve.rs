@@ -256,7 +256,7 @@ impl Resolving<'_> {
         let files = self.catalogue.snapshot.files.root();
         let inputs = inputs
             .into_iter()
-            .filter_map(|path| files.get(&path).map(|entry| (path, entry.id.clone())))
+            .filter_map(|path| files.get(&path).map(|entry| (path, entry.id.to_string())))
             .collect();
         Resolved {
             revision: self.catalogue.snapshot.revision.clone(),

@@ -1,4 +1,5 @@
-//! The manifests of one folder, put in order once for as long as the folder stays the same.
+//! The manifests of one folder, by the name of what they describe. From one commit to the next only those that
+//! differ are taken out and put in.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +10,12 @@ use crate::{
     ComponentName, EnvironmentName, Problem, RepoPath, Report,
     catalogue::{Item, Reader},
     document::{Kind, Parsed},
+    folder::differing,
     snapshot::{Entry, Folder},
 };
 
-/// The manifests of one folder, by the name of what they describe.
+/// The manifests of one folder.
+#[derive(Clone)]
 pub(crate) struct Shelf<N> {
     pub(crate) items: BTreeMap<N, Item>,
     /// Problems of files that belong to nothing that has a name.
@@ -20,10 +23,14 @@ pub(crate) struct Shelf<N> {
     place: Option<RepoPath>,
     /// The id of the folder.
     id: Box<str>,
-    /// Blob ids and what they were parsed to, by the name of the file, or of the folder that it is in.
-    files: BTreeMap<Box<str>, (Box<str>, Arc<Parsed>)>,
-    /// The bytes of all files, as the limits count them.
+    /// By the name of the file, or of the folder that it is in.
+    manifests: BTreeMap<Arc<str>, Entry>,
+    /// What the manifests were parsed to, by the same names.
+    parsed: BTreeMap<Arc<str>, Arc<Parsed>>,
+    /// The bytes of all manifests, as the limits count them.
     bytes: u64,
+    /// Whether several files claim one name, so that their order decides.
+    is_contested: bool,
 }
 
 /// The manifests of all components.
@@ -39,130 +46,184 @@ impl<N> Default for Shelf<N> {
             stray: Vec::new(),
             place: None,
             id: "".into(),
-            files: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            parsed: BTreeMap::new(),
             bytes: 0,
+            is_contested: false,
         }
     }
 }
 
-/// The manifests in a folder: the name of each there, its path from there, and the file.
-type Found<'a> = Vec<(&'a str, String, &'a Entry)>;
+/// What manifests describe: where they are, and what a file says.
+pub(crate) trait Described: Ord + Clone {
+    const KIND: Kind;
+    /// What stands in a manifest's path after its name.
+    const SUFFIX: &str;
 
-impl<N> Shelf<N> {
-    /// Returns how many manifests there are.
-    pub(crate) fn count(&self) -> usize {
-        self.files.len()
-    }
+    /// Returns the manifests of a folder by name.
+    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry>;
 
-    /// Returns an empty shelf with the files of a folder. Nothing when `known` is what is there.
-    fn files(
-        reader: &mut Reader<'_>,
-        (root, place): (&Folder, &RepoPath),
-        kind: Kind,
-        known: &Self,
-        manifests: fn(&Folder) -> Found<'_>,
-    ) -> Result<Option<Self>, Report> {
-        let folder = root.folder(place);
-        let id = folder.map_or("", |folder| folder.id());
-        let is_known = known.place.as_ref() == Some(place) && *known.id == *id;
-        if is_known && reader.fits(known.count(), known.bytes) {
-            return Ok(None);
-        }
-        let before = reader.counted().1;
-        let mut shelf = Self { place: Some(place.clone()), id: id.into(), ..Self::default() };
-        for (name, rest, entry) in folder.map(|folder| manifests(folder)).unwrap_or_default() {
-            let path: RepoPath = format!("{place}/{rest}").parse().expect("it is made of parts of paths");
-            let same = |(id, parsed): &&(Box<str>, Arc<Parsed>)| **id == *entry.id && parsed.path == path;
-            let known = known.files.get(name).filter(same).map(|(_, parsed)| parsed);
-            let parsed = reader.file(&path, entry, kind, known)?;
-            shelf.files.insert(name.into(), (entry.id.as_str().into(), parsed));
-        }
-        shelf.bytes = reader.counted().1 - before;
-        Ok(Some(shelf))
-    }
+    /// Puts in what a file describes.
+    fn add(shelf: &mut Shelf<Self>, name: &str, file: &Arc<Parsed>);
+
+    /// Returns every name that a file may have a word in.
+    fn claims(name: &str, file: &Parsed) -> BTreeSet<Self>;
 }
 
-impl Components {
-    /// Reads the components of a folder; nothing is done again that `known` has done.
+impl<N: Described> Shelf<N> {
+    /// Reads the manifests of a folder; nothing is done again that `known` has done.
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         root: &Folder,
         place: &RepoPath,
         known: &Arc<Self>,
     ) -> Result<Arc<Self>, Report> {
-        let files = Self::files(reader, (root, place), Kind::Component, known, component_files)?;
-        let Some(mut shelf) = files else { return Ok(Arc::clone(known)) };
-        let files: Vec<_> = shelf.files.values().map(|(_, file)| Arc::clone(file)).collect();
-        files.iter().for_each(|file| shelf.add(file));
+        let nothing = Arc::new(Self::default());
+        let known = if known.place.as_ref() == Some(place) { known } else { &nothing };
+        let folder = root.folder(place);
+        let id = folder.map_or("", |folder| folder.id());
+        if *known.id == *id && known.place.is_some() && reader.fits(known.count(), known.bytes) {
+            return Ok(Arc::clone(known));
+        }
+        let before = reader.counted_bytes();
+        let manifests = folder.map(|folder| N::manifests(folder)).unwrap_or_default();
+        for (name, entry) in &manifests {
+            reader.count(entry, || path::<N>(place, name))?;
+        }
+        let mut shelf = Self { place: Some(place.clone()), ..Self::default() };
+        if !known.is_contested {
+            shelf = known.as_ref().clone();
+            shelf.place = Some(place.clone());
+        }
+        shelf.bring(reader, place, &manifests, known);
+        if shelf.is_contested && !known.is_contested {
+            shelf = Self { place: Some(place.clone()), ..Self::default() };
+            shelf.bring(reader, place, &manifests, known);
+        }
+        (shelf.id, shelf.bytes, shelf.manifests) = (id.into(), reader.counted_bytes() - before, manifests);
         Ok(Arc::new(shelf))
     }
 
-    /// Returns the names of the components that are declared in some files.
-    pub(crate) fn declared_in(&self, files: &BTreeSet<RepoPath>) -> Vec<ComponentName> {
-        let Some(place) = &self.place else { return Vec::new() };
-        let inside = |path: &RepoPath| {
-            let name = path.as_str().strip_prefix(place.as_str())?.strip_prefix('/')?;
-            self.files.get(name).map(|(_, parsed)| &parsed.documents)
-        };
-        let documents = files.iter().filter_map(inside).flatten();
-        documents.filter_map(|document| document.name.parse().ok()).collect()
+    /// Returns how many manifests there are.
+    pub(crate) fn count(&self) -> usize {
+        self.manifests.len()
     }
 
-    fn add(&mut self, file: &Arc<Parsed>) {
-        let stem = file.path.as_str().rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml");
+    /// Takes out what differs from `manifests`, and puts in what they say.
+    fn bring(
+        &mut self,
+        reader: &mut Reader<'_>,
+        place: &RepoPath,
+        manifests: &BTreeMap<Arc<str>, Entry>,
+        known: &Self,
+    ) {
+        let before = std::mem::take(&mut self.manifests);
+        for (name, ..) in differing(&before, manifests) {
+            if let Some(file) = self.parsed.remove(name) {
+                self.take_out(name, &file);
+            }
+        }
+        for (name, _, now) in differing(&before, manifests) {
+            let Some(entry) = now else { continue };
+            let same = known.manifests.get(name).filter(|known| known.id == entry.id);
+            let file = match same.and_then(|_| known.parsed.get(name)) {
+                Some(file) => Arc::clone(file),
+                None => reader.parse(&path::<N>(place, name), entry, N::KIND),
+            };
+            N::add(self, name, &file);
+            self.parsed.insert(Arc::clone(name), file);
+        }
+    }
+
+    fn take_out(&mut self, name: &str, file: &Arc<Parsed>) {
+        for claimed in N::claims(name, file) {
+            if self.items.get(&claimed).is_some_and(|item| Arc::ptr_eq(&item.file, file)) {
+                self.items.remove(&claimed);
+            }
+        }
+        self.stray.retain(|problem| problem.place.file != file.path);
+    }
+}
+
+impl Components {
+    /// Returns the names of the components that are declared in some files.
+    pub(crate) fn declared_in(&self, files: &BTreeSet<RepoPath>) -> BTreeSet<ComponentName> {
+        let inside = |path: &RepoPath| {
+            let name = path.as_str().strip_prefix(self.place.as_ref()?.as_str())?.strip_prefix('/')?;
+            Some(ComponentName::claims(name, self.parsed.get(name)?))
+        };
+        files.iter().filter_map(inside).flatten().collect()
+    }
+}
+
+impl Described for ComponentName {
+    const KIND: Kind = Kind::Component;
+    const SUFFIX: &str = "";
+
+    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry> {
+        let manifests = folder.files().iter().filter(|(name, _)| name.ends_with(".yaml"));
+        manifests.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect()
+    }
+
+    fn add(shelf: &mut Components, name: &str, file: &Arc<Parsed>) {
+        let stem = name.trim_end_matches(".yaml");
         let mut extra = Vec::new();
         let alone = file.documents.len() == 1;
         for document in &file.documents {
-            let name = document.name.parse::<ComponentName>();
+            let name = document.name.parse::<Self>();
             if alone && document.name != stem && name.is_ok() {
                 let message = format!("the component is called `{}`, its file `{stem}.yaml`", document.name);
                 extra.push(document.name_mark.error(message, "give both the same name".to_owned()));
             }
             let Ok(name) = name else { continue };
-            if let Some(first) = self.items.get(&name).and_then(|item| item.document.as_ref()) {
+            if let Some(first) = shelf.items.get(&name).and_then(|item| item.document.as_ref()) {
                 let message = format!("the component `{name}` exists twice");
                 let help = format!("the other one is at {}", first.name_mark.place());
                 extra.push(document.name_mark.error(message, help));
+                shelf.is_contested = true;
                 continue;
             }
             let document = Some(Arc::clone(document));
-            self.items.insert(name, Item { file: Arc::clone(file), document, problems: Vec::new() });
+            let item = Item { file: Arc::clone(file), document, problems: Vec::new() };
+            let before = shelf.items.insert(name, item);
+            shelf.is_contested |= before.is_some();
         }
-        if let Ok(name) = stem.parse::<ComponentName>() {
+        if let Ok(name) = stem.parse::<Self>() {
             let item = Item { file: Arc::clone(file), document: None, problems: Vec::new() };
-            let item = self.items.entry(name).or_insert(item);
+            let item = shelf.items.entry(name).or_insert(item);
             if item.file.path == file.path {
                 item.problems.extend(extra);
                 return;
             }
+            shelf.is_contested = true;
         }
-        self.stray.extend(extra);
-        self.stray.extend(file.problems.iter().cloned());
+        shelf.stray.extend(extra);
+        shelf.stray.extend(file.problems.iter().cloned());
+    }
+
+    fn claims(name: &str, file: &Parsed) -> BTreeSet<Self> {
+        let stem = name.trim_end_matches(".yaml");
+        let declared = file.documents.iter().map(|document| document.name.as_str());
+        declared.chain([stem]).filter_map(|name| name.parse().ok()).collect()
     }
 }
 
-impl Environments {
-    /// Reads the environments of a folder; nothing is done again that `known` has done.
-    pub(crate) fn read(
-        reader: &mut Reader<'_>,
-        root: &Folder,
-        place: &RepoPath,
-        known: &Arc<Self>,
-    ) -> Result<Arc<Self>, Report> {
-        let files = Self::files(reader, (root, place), Kind::Environment, known, environment_files)?;
-        let Some(mut shelf) = files else { return Ok(Arc::clone(known)) };
-        let files: Vec<_> =
-            shelf.files.iter().map(|(name, (_, file))| (name.clone(), Arc::clone(file))).collect();
-        files.iter().for_each(|(folder, file)| shelf.add(folder, file));
-        Ok(Arc::new(shelf))
+impl Described for EnvironmentName {
+    const KIND: Kind = Kind::Environment;
+    const SUFFIX: &str = "/environment.yaml";
+
+    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry> {
+        let manifest = |folder: &Folder| folder.files().get("environment.yaml").cloned();
+        let inner = folder.folders().iter();
+        inner.filter_map(|(name, folder)| Some((Arc::clone(name), manifest(folder)?))).collect()
     }
 
-    fn add(&mut self, folder: &str, file: &Arc<Parsed>) {
-        let name = match folder.parse::<EnvironmentName>() {
+    fn add(shelf: &mut Environments, folder: &str, file: &Arc<Parsed>) {
+        let name = match folder.parse::<Self>() {
             Ok(name) => name,
             Err(error) => {
                 let report = Report::of_file(file.path.clone(), error.to_string(), "rename the folder");
-                self.stray.extend(report.problems);
+                shelf.stray.extend(report.problems);
                 return;
             }
         };
@@ -178,18 +239,14 @@ impl Environments {
             let help = "move it to a folder of its own".to_owned();
             problems.push(second.name_mark.error("a file holds one environment", help));
         }
-        self.items.insert(name, Item { file: Arc::clone(file), document, problems });
+        shelf.items.insert(name, Item { file: Arc::clone(file), document, problems });
+    }
+
+    fn claims(name: &str, _: &Parsed) -> BTreeSet<Self> {
+        name.parse().into_iter().collect()
     }
 }
 
-fn component_files(folder: &Folder) -> Found<'_> {
-    let manifests = folder.files().iter().filter(|(name, _)| name.ends_with(".yaml"));
-    manifests.map(|(name, entry)| (&**name, name.to_string(), entry)).collect()
-}
-
-fn environment_files(folder: &Folder) -> Found<'_> {
-    const MANIFEST: &str = "environment.yaml";
-    let inner = folder.folders().iter();
-    let found = inner.filter_map(|(name, inner)| Some((&**name, inner.files().get(MANIFEST)?)));
-    found.map(|(name, entry)| (name, format!("{name}/{MANIFEST}"), entry)).collect()
+fn path<N: Described>(place: &RepoPath, name: &str) -> RepoPath {
+    format!("{place}/{name}{}", N::SUFFIX).parse().expect("it is made of parts of paths")
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Revision {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// A name of the content: the Git blob id, or a digest. Equal ids mean equal bytes.
-    pub id: String,
+    pub id: Arc<str>,
     /// The length in bytes.
     pub size: u64,
 }
@@ -84,7 +84,7 @@ impl FromIterator<(RepoPath, Arc<[u8]>)> for MemoryFiles {
     fn from_iter<I: IntoIterator<Item = (RepoPath, Arc<[u8]>)>>(files: I) -> Self {
         let bytes: BTreeMap<_, _> = files.into_iter().collect();
         let entry = |(path, bytes): (&RepoPath, &Arc<[u8]>)| {
-            let id = crate::material::ContentDigest::of_plain(bytes).as_str().to_owned();
+            let id = crate::material::ContentDigest::of_plain(bytes).as_str().into();
             (path.clone(), Entry { id, size: bytes.len() as u64 })
         };
         Self { root: Arc::new(bytes.iter().map(entry).collect()), bytes }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use gix::{
-    ObjectId, Repository, ThreadSafeRepository,
+    ObjectId, Repository,
     bstr::{BStr, ByteSlice},
     objs::tree::EntryKind,
 };
@@ -27,7 +27,8 @@ const SHOWN: usize = 20;
 
 /// The files of one commit.
 pub(crate) struct GitFiles {
-    pub(crate) repository: ThreadSafeRepository,
+    /// One for all reads, with what it needs for each.
+    pub(crate) repository: Mutex<Repository>,
     pub(crate) root: Arc<Folder>,
     pub(crate) limits: Limits,
     /// Blobs that were read, and their bytes in all.
@@ -49,9 +50,9 @@ impl Files for GitFiles {
         }
         let id = ObjectId::from_hex(entry.id.as_bytes()).map_err(|e| fail(Cause::new(&e).to_string()))?;
         self.spend(id, entry.size).map_err(fail)?;
-        let repository = self.repository.to_thread_local();
-        let mut blob = repository.find_blob(id).map_err(|e| fail(Cause::new(&e).to_string()))?;
-        Ok(blob.take_data().into())
+        let repository = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
+        let blob = repository.find_blob(id).map_err(|e| fail(Cause::new(&e).to_string()))?;
+        Ok(blob.data.as_slice().into())
     }
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn list(
 }
 
 /// The files of one tree, and the name, path and id of each folder in it.
-type Tree = (BTreeMap<Box<str>, Entry>, Vec<(Box<str>, RepoPath, ObjectId)>);
+type Tree = (BTreeMap<Arc<str>, Entry>, Vec<(Arc<str>, RepoPath, ObjectId)>);
 
 struct Walk<'a> {
     repository: &'a Repository,
@@ -153,10 +154,20 @@ impl Walk<'_> {
     fn read(&mut self, folder: &str, id: ObjectId, known: Option<&Arc<Folder>>) -> gix::Result<Tree> {
         let tree = self.repository.find_tree(id)?;
         let (mut files, mut folders) = (BTreeMap::new(), Vec::new());
+        let mut hex = gix::hash::Kind::hex_buf();
         for entry in tree.iter() {
             let entry = entry?;
+            // Most files are as they were: their names have been looked at.
+            if let Some((name, known)) = known.and_then(|known| file(known, entry.filename()))
+                && *known.id == *entry.oid().hex_to_buf(&mut hex)
+                && entry.mode().is_blob()
+            {
+                files.insert(Arc::clone(name), known.clone());
+                self.files += 1;
+                continue;
+            }
             let Some(path) = self.refused.path(folder, entry.filename(), self.limits) else { continue };
-            let name: Box<str> = path.as_str().rsplit('/').next().unwrap_or_default().into();
+            let name: Arc<str> = path.as_str().rsplit('/').next().unwrap_or_default().into();
             match entry.mode().kind() {
                 EntryKind::Tree if path.as_str().split('/').count() > self.limits.depth => {
                     let reason = format!("it is deeper than {} folders", self.limits.depth);
@@ -165,8 +176,9 @@ impl Walk<'_> {
                 EntryKind::Tree => folders.push((name, path, entry.object_id())),
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     let id = entry.object_id();
-                    let known = known.and_then(|known| known.files().get(&*name));
-                    files.insert(name, self.entry(id, known)?);
+                    let text = id.to_string();
+                    let size = self.size(&text, id)?;
+                    files.insert(name, Entry { id: text.into(), size });
                     self.files += 1;
                 }
                 EntryKind::Link => self.refused.link(path.as_str()),
@@ -179,15 +191,6 @@ impl Walk<'_> {
         Ok((files, folders))
     }
 
-    fn entry(&mut self, id: ObjectId, known: Option<&Entry>) -> gix::Result<Entry> {
-        let name = id.to_string();
-        let size = match known {
-            Some(known) if known.id == name => known.size,
-            _ => self.size(&name, id)?,
-        };
-        Ok(Entry { id: name, size })
-    }
-
     fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {
         if let Some((last, size)) = &self.last
             && last == name
@@ -198,6 +201,11 @@ impl Walk<'_> {
         self.last = Some((name.to_owned(), size));
         Ok(size)
     }
+}
+
+/// Returns the file of that name in a folder.
+fn file<'a>(folder: &'a Folder, name: &BStr) -> Option<(&'a Arc<str>, &'a Entry)> {
+    folder.files().get_key_value(name.to_str().ok()?)
 }
 
 /// The paths that are at fault.

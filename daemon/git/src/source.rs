@@ -295,7 +295,7 @@ impl Inner {
         let tree = commit.tree_id().map_err(fail)?.detach();
         let root = self.list(&repository, &revision.commit, tree)?;
         let files = GitFiles {
-            repository: opened.repository,
+            repository: Mutex::new(repository.clone()),
             root,
             limits: self.limits.clone(),
             spent: Mutex::new((BTreeSet::new(), 0)),

@@ -101,7 +101,7 @@ impl Walk<'_> {
         if size > self.limits.file_bytes {
             let id =
                 format!("large:{}:{}:{}.{}", metadata.ino(), size, metadata.ctime(), metadata.ctime_nsec());
-            return Ok(Entry { id, size });
+            return Ok(Entry { id: id.into(), size });
         }
         self.bytes += size;
         if self.bytes > self.limits.total_bytes {
@@ -110,7 +110,7 @@ impl Walk<'_> {
         let bytes = read_plain(self.root, path, self.limits.file_bytes)?;
         let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::objs::Kind::Blob, &bytes)
             .map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Entry { id: id.to_string(), size: bytes.len() as u64 })
+        Ok(Entry { id: id.to_string().into(), size: bytes.len() as u64 })
     }
 
     fn subfolder(&mut self, path: &str, next: &mut Vec<String>) {

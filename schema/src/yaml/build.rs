@@ -222,6 +222,7 @@ impl<'a> Builder<'a> {
             }
             items.push(self.node(event, span, depth + 1)?);
         }
+        items.shrink_to_fit();
         Ok(items)
     }
 
@@ -258,6 +259,7 @@ impl<'a> Builder<'a> {
                 entries.push(entry);
             }
         }
+        entries.shrink_to_fit();
         Ok(entries)
     }
 

@@ -142,7 +142,7 @@ fn a_checkout_is_read_with_what_is_not_committed() {
     assert_eq!(paths(&snapshot), ["components/db.yaml", "components/web.yaml"]);
     assert_eq!(read(&snapshot, "components/db.yaml"), "new\n");
     let id = repository.git(&["rev-parse", "HEAD:components/web.yaml"]);
-    assert_eq!(snapshot.files.root().get(&"components/web.yaml".parse().unwrap()).unwrap().id, id);
+    assert_eq!(snapshot.files.root().get(&"components/web.yaml".parse().unwrap()).unwrap().id.as_ref(), id);
 }
 
 #[test]
