@@ -4,6 +4,7 @@
 
 mod app;
 mod architecture;
+mod change;
 mod crash;
 mod drift;
 mod hostile;
@@ -38,6 +39,7 @@ fn main() {
         trials.extend(live::trials(&engine));
         trials.extend(drift::trials(&engine));
         trials.extend(ops::engine_trials(&engine));
+        trials.extend(change::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {
