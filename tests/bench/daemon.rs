@@ -1,0 +1,120 @@
+//! The shipped daemon on a real engine: how long its start takes, and a commit, and how much memory it needs.
+//!
+//! The components are endpoints that others run, so that the engine has nothing to do but to be asked.
+
+use std::{
+    error::Error,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    measure::{Measured, median, milliseconds, peak},
+    repository::{Catalogue, Repository, Size, Workload, environment_name},
+};
+
+/// How many commits are made; the median counts.
+const COMMITS: usize = 15;
+
+/// The longest that anything may take.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A daemon that is killed when it is dropped.
+struct Daemon {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Measures the daemon with so many environments. `TRUEUP_BINARY` names the program, `DOCKER_HOST` the engine.
+pub(crate) fn measure(environments: usize, catalogue: Catalogue) -> Result<Measured, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let size = Size { environments, components: 10, catalogue, workload: Workload::External, seed: 1 };
+    let bare = folder.path().join("repository.git");
+    let mut repository = Repository::create(&bare, size)?;
+    let start = Instant::now();
+    let daemon = Daemon::start(folder.path(), &bare)?;
+    daemon.wait(|| Ok(fs::read_to_string(daemon.folder.join("log"))?.contains("commit is read")))?;
+    let load = milliseconds(start);
+    daemon.wait(|| daemon.are_in_sync(environments))?;
+    let plan = milliseconds(start) - load;
+    let mut measured = Measured { environments, load, plan, ..Measured::default() };
+    for (kind, what) in ["an environment's manifest", "a component"].into_iter().enumerate() {
+        let mut times = Vec::new();
+        for commit in 1..=COMMITS {
+            let (number, generation) = (commit * environments / (COMMITS + 1), kind * COMMITS + commit);
+            let file = match kind {
+                0 => repository.environment(number, generation),
+                _ => repository.component(number, generation),
+            };
+            let id = repository.commit(what, &[file])?;
+            let committed = Timestamp::now();
+            let name = environment_name(number);
+            // Who asks too early takes the processor away from what is measured.
+            sleep(Duration::from_millis(300));
+            daemon.wait(|| Ok(daemon.status(Some(&name))?[0]["compared"]["commit"] == id.as_str()))?;
+            let observed = daemon.status(Some(&name))?[0]["observed"].as_str().unwrap_or_default().to_owned();
+            let took = observed.parse::<Timestamp>()?.duration_since(committed);
+            times.push(took.as_secs_f64() * 1000.0);
+        }
+        measured.commits.insert(what.to_owned(), median(times));
+    }
+    measured.peak = peak(daemon.child.id())?;
+    Ok(measured)
+}
+
+impl Daemon {
+    fn start(folder: &Path, repository: &Path) -> Result<Self, Box<dyn Error>> {
+        let config = format!(
+            "stateDir: {folder}/state\nruntimeDir: {folder}/run\nsources:\n  - {{name: bench, url: {repository}}}\n",
+            folder = folder.display(),
+            repository = repository.display(),
+        );
+        fs::write(folder.join("trueup-daemon.yaml"), config)?;
+        let log = File::create(folder.join("log"))?;
+        let child = trueup(folder).arg("daemon").stdout(Stdio::null()).stderr(log).spawn()?;
+        Ok(Self { child, folder: folder.to_owned() })
+    }
+
+    fn wait(&self, mut so: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+        let start = Instant::now();
+        while !so()? {
+            if start.elapsed() > PATIENCE {
+                let log = fs::read_to_string(self.folder.join("log"))?;
+                return Err(format!("waited in vain\n{log}").into());
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn status(&self, environment: Option<&str>) -> Result<Value, Box<dyn Error>> {
+        let output = trueup(&self.folder).arg("status").args(environment).args(["-o", "json"]).output()?;
+        let status: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(status["environments"].clone())
+    }
+
+    fn are_in_sync(&self, environments: usize) -> Result<bool, Box<dyn Error>> {
+        let status = self.status(None)?;
+        let all = status.as_array().ok_or("it is a list")?;
+        Ok(all.len() == environments && all.iter().all(|environment| environment["sync"] == "Synced"))
+    }
+}
+
+fn trueup(folder: &Path) -> Command {
+    let mut command = Command::new(std::env::var("TRUEUP_BINARY").unwrap_or_else(|_| "trueup".into()));
+    command.env("TRUEUP_CONFIG", folder.join("trueup-daemon.yaml")).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
