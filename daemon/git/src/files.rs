@@ -13,6 +13,7 @@ use std::{
 use gix::{
     ObjectId, Repository,
     bstr::{BStr, ByteSlice},
+    object::tree::EntryRef,
     objs::tree::EntryKind,
 };
 use trueup_schema::{
@@ -92,8 +93,15 @@ pub(crate) fn list(
     Ok(root)
 }
 
-/// The files of one tree, and the name, path and id of each folder in it.
-type Tree = (BTreeMap<Arc<str>, Entry>, Vec<(Arc<str>, RepoPath, ObjectId)>);
+/// What is in one tree.
+#[derive(Default)]
+struct Tree {
+    files: BTreeMap<Arc<str>, Entry>,
+    /// The folders that are as they were.
+    folders: BTreeMap<Arc<str>, Arc<Folder>>,
+    /// The name, path and id of each other folder.
+    unread: Vec<(Arc<str>, RepoPath, ObjectId)>,
+}
 
 struct Walk<'a> {
     repository: &'a Repository,
@@ -127,9 +135,8 @@ impl Walk<'_> {
             location: self.repository.git_dir().display().to_string(),
             source: Cause::new(&source),
         });
-        let (files, inner) = read?;
-        let mut folders = BTreeMap::new();
-        for (name, path, id) in inner {
+        let Tree { files, mut folders, unread } = read?;
+        for (name, path, id) in unread {
             self.folders += 1;
             if self.is_over(path.as_str()) {
                 break;
@@ -152,18 +159,12 @@ impl Walk<'_> {
 
     /// Reads one tree: its files, and the folders in it.
     fn read(&mut self, folder: &str, id: ObjectId, known: Option<&Arc<Folder>>) -> gix::Result<Tree> {
-        let tree = self.repository.find_tree(id)?;
-        let (mut files, mut folders) = (BTreeMap::new(), Vec::new());
-        let mut hex = gix::hash::Kind::hex_buf();
-        for entry in tree.iter() {
+        let object = self.repository.find_tree(id)?;
+        let mut tree = Tree::default();
+        for entry in object.iter() {
             let entry = entry?;
-            // Most files are as they were: their names have been looked at.
-            if let Some((name, known)) = known.and_then(|known| file(known, entry.filename()))
-                && *known.id == *entry.oid().hex_to_buf(&mut hex)
-                && entry.mode().is_blob()
-            {
-                files.insert(Arc::clone(name), known.clone());
-                self.files += 1;
+            // Most of it is as it was: its name has been looked at.
+            if known.is_some_and(|known| self.keep(known, &entry, &mut tree)) {
                 continue;
             }
             let Some(path) = self.refused.path(folder, entry.filename(), self.limits) else { continue };
@@ -173,12 +174,12 @@ impl Walk<'_> {
                     let reason = format!("it is deeper than {} folders", self.limits.depth);
                     self.refused.add(path.as_str(), reason, "use fewer levels of folders");
                 }
-                EntryKind::Tree => folders.push((name, path, entry.object_id())),
+                EntryKind::Tree => tree.unread.push((name, path, entry.object_id())),
                 EntryKind::Blob | EntryKind::BlobExecutable => {
                     let id = entry.object_id();
                     let text = id.to_string();
                     let size = self.size(&text, id)?;
-                    files.insert(name, Entry { id: text.into(), size });
+                    tree.files.insert(name, Entry { id: text.into(), size });
                     self.files += 1;
                 }
                 EntryKind::Link => self.refused.link(path.as_str()),
@@ -188,7 +189,31 @@ impl Walk<'_> {
                 break;
             }
         }
-        Ok((files, folders))
+        Ok(tree)
+    }
+
+    /// Takes a file or a folder from `known`, where it is there with the same id. Returns whether it is.
+    fn keep(&mut self, known: &Folder, entry: &EntryRef<'_, '_>, tree: &mut Tree) -> bool {
+        let Ok(name) = entry.filename().to_str() else { return false };
+        let mut hex = gix::hash::Kind::hex_buf();
+        let id = &*entry.oid().hex_to_buf(&mut hex);
+        if entry.mode().is_tree() {
+            let Some((name, folder)) = known.folders().get_key_value(name) else { return false };
+            if folder.id() != id {
+                return false;
+            }
+            self.files += folder.count_files();
+            self.folders += 1 + folder.count_folders();
+            tree.folders.insert(Arc::clone(name), Arc::clone(folder));
+        } else {
+            let Some((name, file)) = known.files().get_key_value(name) else { return false };
+            if *file.id != *id || !entry.mode().is_blob() {
+                return false;
+            }
+            self.files += 1;
+            tree.files.insert(Arc::clone(name), file.clone());
+        }
+        true
     }
 
     fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {
@@ -201,11 +226,6 @@ impl Walk<'_> {
         self.last = Some((name.to_owned(), size));
         Ok(size)
     }
-}
-
-/// Returns the file of that name in a folder.
-fn file<'a>(folder: &'a Folder, name: &BStr) -> Option<(&'a Arc<str>, &'a Entry)> {
-    folder.files().get_key_value(name.to_str().ok()?)
 }
 
 /// The paths that are at fault.
