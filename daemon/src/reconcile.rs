@@ -49,7 +49,7 @@ pub(crate) struct Request<'a> {
     pub(crate) catalogue: &'a Catalogue,
     /// What a person has said about it.
     pub(crate) approval: Approval,
-    /// Whether a repair waits that somebody undoes each time: a person's own wish does not.
+    /// Whether the environment's `sync` decides what becomes of drift. A person's own wish is to repair it.
     pub(crate) patient: bool,
 }
 
@@ -153,6 +153,7 @@ pub(crate) async fn propose<S: Store, T: Observe>(
         applied: applied.as_ref(),
         identity: Ownership { store: store.id(), env_uid: &identity.uid },
         texts: &texts,
+        repairs: sync.self_heal || !request.patient,
         contested: &contested,
         budget_confirmed: request.approval.deletes,
     });

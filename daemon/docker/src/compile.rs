@@ -82,7 +82,6 @@ pub(crate) fn compile(
         rules: rules(),
         prune: spec.sync.prune,
         max_deletes: spec.sync.max_deletes,
-        self_heal: spec.sync.self_heal,
         notes: notes.into_iter().collect(),
     })
 }

@@ -29,8 +29,6 @@ pub struct Desired {
     pub prune: bool,
     /// The largest share of the components that one plan may delete.
     pub max_deletes: Percent,
-    /// Whether drift is repaired, or only reported.
-    pub self_heal: bool,
     /// What the target cannot honour exactly, said once in the plan.
     pub notes: Vec<String>,
 }

@@ -37,7 +37,6 @@ pub fn desired_digest(desired: &Desired) -> String {
         "resources": resources,
         "prune": desired.prune,
         "maxDeletes": desired.max_deletes,
-        "selfHeal": desired.self_heal,
     }))
 }
 

@@ -29,6 +29,8 @@ pub struct Input<'a> {
     pub identity: Ownership<'a>,
     /// The texts of plain files, for their diffs.
     pub texts: &'a dyn Texts,
+    /// Whether drift is repaired, or only reported.
+    pub repairs: bool,
     /// Drift whose repair waits, because somebody undoes it each time.
     pub contested: &'a [Contest],
     /// Whether a person has confirmed that the plan may delete more than `maxDeletes`, or everything.
@@ -123,7 +125,7 @@ fn surplus<'a>(input: &Input<'a>) -> impl Iterator<Item = &'a ResourceId> {
 /// Parts what is done from what is only reported: drift, when it is not repaired, or not yet. A network or
 /// volume that something new needs is made in any case.
 fn split<'a>(input: &Input<'a>, works: Vec<Work<'a>>) -> (Vec<Work<'a>>, Vec<Work<'a>>) {
-    let waits = |change: &Change| !input.desired.self_heal || is_contested(change, input.contested);
+    let waits = |change: &Change| !input.repairs || is_contested(change, input.contested);
     let (reported, mut acting): (Vec<_>, Vec<_>) =
         works.into_iter().partition(|work| work.change.cause == Cause::Drift && waits(&work.change));
     let (needed, reported): (Vec<_>, Vec<_>) =

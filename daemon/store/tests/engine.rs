@@ -84,7 +84,6 @@ fn desired(image: u8) -> Desired {
         rules: fake::rules(),
         prune: true,
         max_deletes: Percent(100),
-        self_heal: true,
         notes: Vec::new(),
     }
 }
@@ -99,6 +98,7 @@ async fn plan(store: &Sqlite, world: &World, desired: &Desired) -> Plan {
         applied: applied.as_ref(),
         identity: Ownership { store: &identity.store, env_uid: &identity.uid },
         texts: &NoTexts,
+        repairs: true,
         contested: &[],
         budget_confirmed: true,
     })

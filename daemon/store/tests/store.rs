@@ -73,7 +73,6 @@ fn applied(commit: &str) -> Applied {
         rules: BTreeMap::new(),
         prune: true,
         max_deletes: Percent(30),
-        self_heal: true,
         notes: Vec::new(),
     };
     Applied { revision: revision(commit), desired, at: revision(commit).time, drift_since: BTreeMap::new() }

@@ -61,7 +61,6 @@ impl Observe for World {
             rules: rules(),
             prune: resolved.spec.sync.prune,
             max_deletes: resolved.spec.sync.max_deletes,
-            self_heal: resolved.spec.sync.self_heal,
             notes: Vec::new(),
         })
     }

@@ -38,7 +38,6 @@ pub(crate) fn desired(sketch: &Sketch, jobs_done: &BTreeSet<String>) -> Desired 
         rules: fake::rules(),
         prune: true,
         max_deletes: Percent(100),
-        self_heal: true,
         notes: Vec::new(),
     }
 }
@@ -72,6 +71,7 @@ pub(crate) fn plan(live: &Live, desired: &Desired, applied: Option<&Applied>, id
         applied,
         identity,
         texts: &NoTexts,
+        repairs: true,
         contested: &[],
         budget_confirmed: true,
     });

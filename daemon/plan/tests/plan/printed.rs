@@ -161,7 +161,7 @@ fn drift_of_a_changed_component_is_repaired_along() {
 #[test]
 fn drift_is_only_reported_without_self_heal() {
     let mut world = World::demo();
-    world.desired.self_heal = false;
+    world.repairs = false;
     world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
     world.drifted("prometheus", ago(180));
     let plan = world.plan();
@@ -217,7 +217,7 @@ fn drift_that_comes_back_after_each_repair_waits() {
 #[test]
 fn without_self_heal_an_intended_change_repairs_the_drift_of_its_component() {
     let mut world = World::demo();
-    world.desired.self_heal = false;
+    world.repairs = false;
     world.declared("prometheus").spec["resources"]["cpus"] = json!(2);
     world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
     assert_snapshot!(world.printed(), @r#"
@@ -665,7 +665,7 @@ fn for_a_pull_request() {
 #[test]
 fn for_a_pull_request_that_is_refused() {
     let mut world = World::demo();
-    world.desired.self_heal = false;
+    world.repairs = false;
     world.desired.notes.push("volume sizes are advisory: the local driver has none".into());
     world.observed("prometheus").spec["resources"]["memory"] = json!(512 << 20);
     world.drop_component("haproxy");
@@ -781,7 +781,7 @@ fn long_texts_are_cut() {
 #[test]
 fn a_change_that_heals_a_network_makes_what_is_attached_again() {
     let mut world = World::demo();
-    world.desired.self_heal = false;
+    world.repairs = false;
     world.live.resources.remove(&network("data"));
     world.observed("haproxy").state.running = false;
     world.declared("haproxy").spec["image"]["reference"] = json!("haproxy:2");

@@ -298,7 +298,7 @@ proptest! {
     #[test]
     fn every_step_comes_after_what_it_waits_for(world in changed(), heals in any::<bool>()) {
         let mut world = world;
-        world.desired.self_heal = heals;
+        world.repairs = heals;
         let plan = world.plan();
         prop_assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
         ordered(&plan);

@@ -24,6 +24,7 @@ pub(crate) struct World {
     pub(crate) live: Live,
     pub(crate) applied: Option<Applied>,
     pub(crate) texts: BTreeMap<String, String>,
+    pub(crate) repairs: bool,
     pub(crate) contested: Vec<Contest>,
     pub(crate) confirmed: bool,
 }
@@ -125,11 +126,18 @@ impl World {
             rules: rules(),
             prune: true,
             max_deletes: Percent(30),
-            self_heal: true,
             notes: Vec::new(),
         };
         let live = Live::default();
-        Self { desired, live, applied: None, texts: BTreeMap::new(), contested: Vec::new(), confirmed: false }
+        Self {
+            desired,
+            live,
+            applied: None,
+            texts: BTreeMap::new(),
+            repairs: true,
+            contested: Vec::new(),
+            confirmed: false,
+        }
     }
 
     /// Three components on two networks, settled: `haproxy` and `prometheus` need `postgresql`.
@@ -264,6 +272,7 @@ impl World {
             applied: self.applied.as_ref(),
             identity: Ownership { store: STORE, env_uid: UID },
             texts: &Known(&self.texts),
+            repairs: self.repairs,
             contested: &self.contested,
             budget_confirmed: self.confirmed,
         })
