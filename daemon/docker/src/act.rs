@@ -1,5 +1,6 @@
 //! Does an act of a plan, takes it back, and cleans up after it.
 
+use bollard::models::ContainerInspectResponse;
 use trueup_engine::{Blame, RunContext, TargetError};
 use trueup_plan::{Act, Aside, Kind, ResourceId};
 
@@ -115,19 +116,19 @@ impl Docker {
         run: &RunContext,
         resource: &ResourceId,
         expected: Option<&Aside>,
-    ) -> Result<bollard::models::ContainerInspectResponse, TargetError> {
+    ) -> Result<ContainerInspectResponse, TargetError> {
         let name = engine_name(&run.identity, resource);
-        let Some(found) = self.container(&name).await? else {
-            return Err(moved(format!("the container `{name}` is gone")));
+        let is_expected = |found: &ContainerInspectResponse| match expected {
+            Some(old) => old.handle == id_of(found),
+            None => run_of(found) == run.run.to_string(),
         };
-        let is_expected = match expected {
-            Some(old) => old.handle == id_of(&found),
-            None => run_of(&found) == run.run.to_string(),
-        };
-        if is_expected {
-            return Ok(found);
+        match (self.container(&name).await?, expected) {
+            (Some(found), _) if is_expected(&found) => Ok(found),
+            (Some(_), _) => Err(moved(format!("`{name}` is not the container that the plan was made for"))),
+            // Somebody may have renamed it.
+            (None, Some(old)) => self.container(&old.handle).await?.ok_or_else(|| gone(&name)),
+            (None, None) => Err(gone(&name)),
         }
-        Err(moved(format!("`{name}` is not the container that the plan was made for")))
     }
 
     /// Changes a live resource in place to `wanted`.
@@ -271,4 +272,8 @@ impl Docker {
         }
         self.stop(&found).await
     }
+}
+
+fn gone(name: &str) -> TargetError {
+    moved(format!("the container `{name}` is gone"))
 }

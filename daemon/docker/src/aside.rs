@@ -70,7 +70,7 @@ impl Docker {
         Ok(false)
     }
 
-    async fn rename(&self, handle: &str, name: &str) -> Result<(), TargetError> {
+    pub(crate) async fn rename(&self, handle: &str, name: &str) -> Result<(), TargetError> {
         let options = RenameContainerOptionsBuilder::new().name(name).build();
         let renamed = self.api().rename_container(handle, options).await;
         renamed.map_err(|error| self.failed(format!("rename a container to `{name}`"), &error))

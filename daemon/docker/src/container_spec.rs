@@ -36,6 +36,7 @@ pub(crate) fn container_spec(
         (zone.to_string(), endpoint)
     });
     ContainerSpec {
+        name: engine_name(scene.identity, resource),
         image: ImageSpec { reference, id },
         command: spec.command.clone(),
         args: spec.args.clone(),

@@ -21,6 +21,7 @@ use crate::{
     facts::Engine,
     image::{identity, is_same},
     names::{EXPOSED, FILES, Labels, SCHEDULE, foreign_labels},
+    observe::inspected_name,
     spec::{
         ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
         ResourcesSpec,
@@ -51,6 +52,7 @@ pub(crate) fn container(found: &ContainerInspectResponse, reading: &Reading<'_>)
     let (command, args) = command(config, image, hint);
     let hinted = |read: fn(&ContainerSpec) -> &Option<String>| hint.and_then(|hint| read(hint).as_deref());
     ContainerSpec {
+        name: inspected_name(found).to_owned(),
         image: image_spec(found, config, reading),
         command,
         args,

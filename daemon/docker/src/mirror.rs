@@ -7,13 +7,14 @@
 //!                              ▼                                        state.rs: by whom, and who is told
 //!   acts ─ doubt ─▶ memo ◀─ record ─ the engine
 //!                    ▲
-//!   events ─ doubt ──┴── concerned ─▶ changed: environments to look at  stream.rs, event.rs, follow.rs
+//!   events ─ doubt ──┴── concerned ─▶ changed: environments to look at  stream.rs, event.rs, follow.rs, files.rs
 //! ```
 //!
 //! While nobody hears the events nothing is known, and every question goes to the engine: so it is for the
 //! command line.
 
 mod event;
+mod files;
 mod follow;
 mod memo;
 mod question;
@@ -38,6 +39,7 @@ pub use state::Change;
 pub(crate) use stream::Events;
 
 use crate::{Docker, observe::inspected_name};
+use files::Files;
 use state::State;
 
 /// How long nothing more must have happened before a change is told, and how long that is waited for at most:
@@ -49,6 +51,7 @@ const SETTLE: (Duration, Duration) = (Duration::from_millis(150), Duration::from
 pub(crate) struct Mirror {
     state: Mutex<State>,
     bell: Notify,
+    files: Files,
 }
 
 impl Mirror {

@@ -23,6 +23,7 @@ use crate::{
     address::parse_subnet,
     compile::{Scene, container_ids},
     container_spec::container_spec,
+    deliver::environment_folder,
     facts::{Facts, ImageFact, Occupied},
     failure::found,
     inspect::{self, Reading},
@@ -312,6 +313,9 @@ impl Docker {
         if !self.is_local() {
             return;
         }
+        for secret in [false, true] {
+            self.mirror().watch(&environment_folder(self.settings(), identity, secret));
+        }
         for (id, observed) in &mut live.resources {
             let Some(component) = &id.component else { continue };
             let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
@@ -472,10 +476,6 @@ fn add_containers(
             live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
             continue;
         };
-        if name != engine_name(identity, &id) {
-            let why = format!("was `{}` and has been renamed", engine_name(identity, &id));
-            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
-        }
         let reading = Reading {
             engine: &facts.engine,
             image: found.image.as_ref().and_then(|image| sight.images.get(image)).map(Arc::as_ref),

@@ -11,6 +11,7 @@ const CONTAINERS: &[Kind] = &[Kind::Workload, Kind::Job, Kind::Cron];
 /// are joined and left while a container runs, which cuts the connections over that network; of all
 /// else the engine keeps what it was created with.
 const TABLE: &[Row] = &[
+    (CONTAINERS, "name", How::InPlace, false),
     (CONTAINERS, "resources", How::InPlace, false),
     (CONTAINERS, "restart", How::InPlace, false),
     (CONTAINERS, "networks", How::InPlace, true),

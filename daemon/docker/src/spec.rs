@@ -48,6 +48,9 @@ pub struct VolumeSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerSpec {
+    /// What the engine calls it.
+    #[serde(default)]
+    pub name: String,
     /// What it is made from.
     pub image: ImageSpec,
     /// The entry point; the image's when there is none.

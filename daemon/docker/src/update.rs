@@ -1,4 +1,4 @@
-//! Changes that a running container takes: limits, restart policy, networks.
+//! Changes that a running container takes: its name, limits, restart policy, networks.
 
 use bollard::models::{ContainerInspectResponse, ContainerUpdateBody};
 use trueup_engine::{Blame, RunContext, TargetError};
@@ -8,6 +8,7 @@ use crate::{
     body::{Limits, restart_policy},
     container::id_of,
     facts::Engine,
+    observe::inspected_name,
     spec::ContainerSpec,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 const ALL_SWAP: i64 = 1 << 50;
 
 impl Docker {
-    /// Brings the limits, the restart policy and the networks of a container to what `wanted` says.
+    /// Brings the name, the limits, the restart policy and the networks of a container to what `wanted` says.
     pub(crate) async fn update(
         &self,
         run: &RunContext,
@@ -24,6 +25,9 @@ impl Docker {
         fields: &[String],
     ) -> Result<(), TargetError> {
         let touches = |path: &str| fields.iter().any(|field| field.is_empty() || field.starts_with(path));
+        if touches("name") && inspected_name(found) != wanted.name {
+            self.rename(id_of(found), &wanted.name).await?;
+        }
         if touches("resources") || touches("restart") {
             let engine = self.engine().await?;
             let body = update_body(engine, found, wanted);

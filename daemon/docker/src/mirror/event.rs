@@ -3,7 +3,7 @@
 //! Exec and health events are left out by the engine itself: a probe makes three of the former at each try,
 //! and no answer that is remembered depends on them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Tag { id: String, reference: String },
     /// An image came, went or lost a name. The engine does not say which names it had.
     Image,
+    /// To a delivered file on this machine.
+    File { path: PathBuf },
     /// So much has changed that the engine does not say what.
     Everything,
 }

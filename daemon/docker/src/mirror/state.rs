@@ -157,6 +157,7 @@ impl State {
             Event::Container { names, listed, .. } => {
                 *listed && names.iter().any(|name| starts(reader, name))
             }
+            Event::File { path } => path.iter().any(|part| part == reader.uid.as_str()),
             Event::Volume { name } => starts(reader, name),
             Event::Network { name, .. } if starts(reader, name) => true,
             _ => reader.asked.keys().any(|question| match question {
