@@ -6,7 +6,8 @@
 //! poll ────────────┤                  ┌─ worker ─ lease ─ reconcile ─ publish
 //! timer ───────────┼─ queue (names) ──┤
 //! engine's events ─┤                  │
-//! start, reload ───┤                  └─ worker …
+//! people decide ───┤                  └─ worker …
+//! start, reload ───┤
 //! failure ─ later ─┘
 //!
 //! SIGHUP ─ reload.rs: another world, with the same store     probes.rs ─┬─ listen.rs: HTTP
@@ -16,6 +17,7 @@
 mod busy;
 mod checkout;
 mod cron;
+mod decisions;
 mod engines;
 mod follow;
 mod listen;
@@ -118,6 +120,7 @@ pub(crate) async fn run(global: Global) -> Result<u8, Failure> {
     if let Some(listener) = listener {
         tokio::spawn(listen::serve(Arc::clone(&daemon), listener));
     }
+    tokio::spawn(decisions::follow(Arc::clone(&daemon)));
     tokio::spawn(systemd::keep_awake(Arc::clone(&daemon)));
     tokio::spawn(reload::on_hangup(Arc::clone(&daemon), hangups));
     stop.await;

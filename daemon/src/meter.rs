@@ -33,7 +33,7 @@ const OUTCOMES: [&str; 8] = [
 ];
 
 /// What can ask the daemon for a turn, as a label says it.
-const TRIGGERS: [&str; 6] = ["commit", "poll", "timer", "drift", "start", "reload"];
+const TRIGGERS: [&str; 7] = ["commit", "poll", "timer", "drift", "start", "reload", "decision"];
 
 /// One part of the work, in the order in which they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +194,7 @@ impl Meter {
             Trigger::Drift => "drift",
             Trigger::Start => "start",
             Trigger::Reload => "reload",
+            Trigger::Decision => "decision",
             // A person's run is a process of its own.
             Trigger::Cli { .. } | Trigger::Rollback { .. } => return,
         };
@@ -312,10 +313,9 @@ mod tests {
 
     #[test]
     fn every_trigger_of_the_daemon_has_its_label() {
+        use Trigger::{Commit, Decision, Drift, Poll, Reload, Start, Timer};
         let meter = Meter::default();
-        for trigger in
-            [Trigger::Commit, Trigger::Poll, Trigger::Timer, Trigger::Drift, Trigger::Start, Trigger::Reload]
-        {
+        for trigger in [Commit, Poll, Timer, Drift, Start, Reload, Decision] {
             meter.turned(&trigger);
         }
         let text = shown(&meter);

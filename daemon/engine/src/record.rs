@@ -49,6 +49,8 @@ pub enum Trigger {
     Start,
     /// The daemon's configuration was read again.
     Reload,
+    /// A person decided something about the environment, such as to release it.
+    Decision,
     /// A person on the command line.
     Cli {
         /// The operating system's name of the user.
@@ -72,6 +74,7 @@ impl fmt::Display for Trigger {
             Self::Drift => f.write_str("drift"),
             Self::Start => f.write_str("start"),
             Self::Reload => f.write_str("reload"),
+            Self::Decision => f.write_str("decision"),
             Self::Cli { user } => write!(f, "{user}, command line"),
             Self::Rollback { user, reason } => write!(f, "{user}, rollback: {reason}"),
         }

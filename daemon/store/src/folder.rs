@@ -74,6 +74,15 @@ impl Folder {
         self.0.join("store.db")
     }
 
+    /// Returns the file that is written when a person has decided something; it is made where it is missing.
+    pub(crate) fn bell(&self) -> Result<PathBuf, StoreError> {
+        let path = self.0.join("decisions");
+        let mut options = OpenOptions::new();
+        let opened = options.append(true).create(true).mode(0o600).open(&path);
+        opened.map_err(|error| cannot_open(&path, error))?;
+        Ok(path)
+    }
+
     /// Returns the folder of the leases.
     pub(crate) fn leases(&self) -> PathBuf {
         self.0.join("leases")

@@ -6,13 +6,14 @@
 //! ```text
 //! /var/lib/trueup/  store.db  the store           digest.key  the key of the digests of secrets
 //!                   leases/   one lock an environment    reserve  given up when the disk is full
-//!                   in-use    locked while it is open
+//!                   in-use    locked while it is open    decisions  written when a person has decided something
 //! ```
 //!
 //! A damaged file is refused where the damage is met, and left as it is. After an unclean end, who opens the
 //! file first reads all of it before anything else.
 
 mod applied;
+mod decisions;
 mod environments;
 mod folder;
 mod holds;
@@ -25,6 +26,7 @@ mod sql;
 mod sqlite;
 mod worker;
 
+pub use decisions::Decisions;
 pub use folder::COMFORT;
 pub use inspect::{Inspection, inspect};
 pub use lease::Lease;

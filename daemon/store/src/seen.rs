@@ -117,6 +117,15 @@ pub(crate) fn audit(conn: &Connection, line: &Audit) -> rusqlite::Result<()> {
     .map(drop)
 }
 
+/// Returns the last line of the audit trail, and the environments that those after `line` are about.
+pub(crate) fn audited_since(conn: &Connection, line: i64) -> rusqlite::Result<(i64, BTreeSet<EnvKey>)> {
+    let last = conn.query_row("SELECT ifnull(max(id), 0) FROM audit", [], |row| row.get(0))?;
+    let sql = "SELECT DISTINCT source, name FROM audit WHERE id > ?1 AND source IS NOT NULL";
+    let about =
+        conn.prepare_cached(sql)?.query_map([line], |row| sql::env(row, 0))?.collect::<Result<_, _>>()?;
+    Ok((last, about))
+}
+
 /// Returns the audit trail, newest first.
 pub(crate) fn audits(conn: &Connection, env: Option<&EnvKey>, limit: u32) -> rusqlite::Result<Vec<Audit>> {
     let mut rows = conn.prepare_cached(

@@ -38,6 +38,8 @@ struct Inner {
     key: DigestKey,
     folder: Folder,
     path: PathBuf,
+    /// Written when a person has decided something.
+    bell: PathBuf,
     writer: Worker<Writing>,
     reader: Worker<Reading>,
     /// Locked; the last field, because it is let go after the connections are closed.
@@ -63,7 +65,7 @@ impl Sqlite {
         let folder = Folder::open(folder)?;
         // Two processes that make the same store would each find the half that the other has written.
         let alone = folder.alone()?;
-        let path = folder.database()?;
+        let (path, bell) = (folder.database()?, folder.bell()?);
         let (in_use, is_first) = folder.enter()?;
         let conn = layout::open(&path, is_first && layout::was_left_open(&path))?;
         let key = key(&conn, &folder, &path)?;
@@ -72,7 +74,7 @@ impl Sqlite {
         let cannot = |error: std::io::Error| cannot_open(&path, error);
         let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
         let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;
-        Ok(Self(Arc::new(Inner { id, key, folder, path, writer, reader, _in_use: in_use })))
+        Ok(Self(Arc::new(Inner { id, key, folder, path, bell, writer, reader, _in_use: in_use })))
     }
 
     /// Returns a number that is another one as soon as somebody has written since, in this process or another
@@ -91,6 +93,28 @@ impl Sqlite {
         work: impl Fn(&Connection) -> rusqlite::Result<R> + Send + 'static,
     ) -> Result<R, StoreError> {
         self.0.writer.write((what, &self.0.path, class), work).await
+    }
+
+    /// Writes down what a person decided, and tells who follows that.
+    async fn decide<R: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl Fn(&Connection) -> rusqlite::Result<R> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let done = self.write(what, PLAIN, work).await?;
+        if let Err(error) = std::fs::write(&self.0.bell, "\n") {
+            tracing::warn!(%error, path = %self.0.bell.display(), "the daemon hears of the decision at its next look");
+        }
+        Ok(done)
+    }
+
+    pub(crate) fn bell(&self) -> &Path {
+        &self.0.bell
+    }
+
+    /// Returns the last line of the audit trail, and the environments that those after `line` are about.
+    pub(crate) async fn audited_since(&self, line: i64) -> Result<(i64, BTreeSet<EnvKey>), StoreError> {
+        self.read("the audit trail", move |conn| seen::audited_since(conn, line)).await
     }
 
     async fn read<R: Send + 'static>(
@@ -312,14 +336,14 @@ impl Store for Sqlite {
         let (env, hold, audit) = (env.clone(), hold.clone(), audit.clone());
         let work =
             move |conn: &Connection| holds::add(conn, &env, &hold).and_then(|()| seen::audit(conn, &audit));
-        self.write("a hold", PLAIN, work).await
+        self.decide("a hold", work).await
     }
 
     async fn release(&self, env: &EnvKey, audit: &Audit) -> Result<Vec<Hold>, StoreError> {
         let (env, audit) = (env.clone(), audit.clone());
         let work =
             move |conn: &Connection| seen::audit(conn, &audit).and_then(|()| holds::release(conn, &env));
-        self.write("a hold", PLAIN, work).await
+        self.decide("a hold", work).await
     }
 
     async fn suspended(&self, env: &EnvKey) -> Result<Option<Suspended>, StoreError> {
@@ -337,7 +361,7 @@ impl Store for Sqlite {
             holds::suspend(conn, &env, suspended.as_ref())?;
             seen::audit(conn, &audit)
         };
-        self.write("a suspension", PLAIN, work).await
+        self.decide("a suspension", work).await
     }
 
     async fn set_drift(
@@ -376,7 +400,7 @@ impl Store for Sqlite {
 
     async fn audit(&self, line: &Audit) -> Result<(), StoreError> {
         let line = line.clone();
-        self.write("the audit trail", PLAIN, move |conn| seen::audit(conn, &line)).await
+        self.decide("the audit trail", move |conn| seen::audit(conn, &line)).await
     }
 
     async fn audits(&self, env: Option<&EnvKey>, limit: u32) -> Result<Vec<Audit>, StoreError> {

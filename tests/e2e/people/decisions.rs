@@ -17,9 +17,9 @@ pub(super) const TESTS: [Test; 6] = [
     ("a_mistake_after_a_failure_is_told_as_what_it_is", a_mistake_after_a_failure),
 ];
 
-/// Makes the daemon look at the environment again each second, as nothing tells it of a decision.
-fn look_often(lab: &Lab) -> Result<(), Failed> {
-    lab.replace_in_environment("  components:", "  sync: {interval: 1s}\n  components:")
+/// Keeps the daemon from looking again by itself: only the decision makes it.
+fn look_rarely(lab: &Lab) -> Result<(), Failed> {
+    lab.replace_in_environment("  components:", "  sync: {interval: 1h}\n  components:")
 }
 
 /// A daemon has applied a first commit.
@@ -33,7 +33,7 @@ fn followed(engine: &Engine) -> Result<(Lab, crate::lab::Daemon), Failed> {
 
 fn commit(lab: &Lab, word: &str) -> Result<String, Failed> {
     app::write(lab, word)?;
-    look_often(lab)?;
+    look_rarely(lab)?;
     lab.commit(word)
 }
 
