@@ -73,14 +73,13 @@ async fn reached<S: Store>(
     let now = Timestamp::now();
     let reported = Wait::for_drift(plan).filter(|_| conclusion.is_reached());
     let (sync, why) = match (conclusion, &reported) {
-        (_, Some(wait)) => (SyncStatus::OutOfSync, wait.to_string()),
         (Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }, None) => {
             (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
         }
         (Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))), None) => {
             (SyncStatus::Blocked, wait.to_string())
         }
-        (Conclusion::Waits(wait), None) => (SyncStatus::OutOfSync, wait.to_string()),
+        (Conclusion::Waits(wait), None) | (_, Some(wait)) => (SyncStatus::OutOfSync, wait.to_string()),
         (Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. }, None) => {
             (SyncStatus::Blocked, outcome.line(&plan.revision))
         }

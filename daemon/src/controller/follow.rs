@@ -165,7 +165,8 @@ impl Follower<'_> {
         let behind = published.is_rest_settled.then_some(&behind);
         store.advance(source, &checkout.snapshot.revision, behind).await?;
         for name in &vanished {
-            self.daemon.orphan(&crate::world::World::key(self.source, name)).await;
+            let key = crate::world::World::key(self.source, name);
+            self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ fn fixed(before: &Config, after: &Config) -> Result<(), Failure> {
     Err(Failure::new(Kind::Config, message).hint("restart the daemon, or take the change back"))
 }
 
-/// Looks at every known environment with the new configuration, and leaves those alone that it does not follow.
+/// Looks at every known environment with the new configuration; the turn of one that it does not follow says so.
 async fn look_again(daemon: &Arc<Daemon>) {
     let known = match daemon.store.observations().await {
         Ok(known) => known,
@@ -104,11 +104,7 @@ async fn look_again(daemon: &Arc<Daemon>) {
         }
     };
     for key in known.into_keys() {
-        if daemon.is_orphaned(&key) {
-            daemon.orphan(&key).await;
-        } else {
-            daemon.queue.put(key, Trigger::Reload, Urgency::Fresh);
-        }
+        daemon.queue.put(key, Trigger::Reload, Urgency::Fresh);
     }
 }
 

@@ -71,10 +71,7 @@ async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
         }
     };
     let next = next(&result);
-    if next == Next::Rest && daemon.is_orphaned(key) {
-        // It vanished during the turn.
-        daemon.orphan(key).await;
-    } else if next == Next::Rest {
+    if next == Next::Rest {
         daemon.timers.set(&daemon.queue, key, interval(&result));
     }
     next
@@ -234,8 +231,8 @@ impl Daemon {
     }
 
     /// Leaves an environment alone that is no longer declared: what runs keeps running, and nothing asks
-    /// for it any more.
-    pub(super) async fn orphan(&self, key: &EnvKey) {
+    /// for it any more. Its lease is held: what somebody destroys meanwhile would be written down again.
+    async fn orphan(&self, key: &EnvKey) {
         self.timers.end(key);
         self.crons.end(key);
         let follows = self.world().config.follows(key);
