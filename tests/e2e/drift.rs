@@ -35,8 +35,12 @@ const CHANGES: [Change; 13] = [
         |lab| client(lab, &["network", "disconnect", &zone(lab), &web(lab)]),
         &["networks.data", "components/web.yaml"],
     ),
-    ("rename", |lab| client(lab, &["rename", &web(lab), &format!("{}-mine", lab.env)]), &["exists"]),
-    ("another environment variable", with_another_variable, &["env.MINE", "removed"]),
+    (
+        "rename",
+        |lab| client(lab, &["rename", &web(lab), &format!("{}-mine", lab.env)]),
+        &["name", "-mine", "-web", "components/web.yaml"],
+    ),
+    ("another environment variable", with_another_variable, &["env.MINE", "components/web.yaml"]),
     ("a removed alias", without_alias, &["networks.data.aliases", "components/web.yaml"]),
     ("a deleted network", without_network, &["network data", "exists"]),
     ("a network more", |lab| client(lab, &["network", "connect", "bridge", &web(lab)]), &["networks"]),
@@ -218,7 +222,7 @@ fn repaired(engine: &Engine) -> Result<(), Failed> {
         })?;
         lab.remove_neighbours()?;
     }
-    says(&lab.exits(0, &["drift", &lab.env])?, &["no drift", "repaired workload web state"])?;
+    says(&lab.exits(0, &["drift", &lab.env])?, &["no drift", "repaired web state"])?;
     print(engine, "repair begun", took);
     Ok(())
 }
