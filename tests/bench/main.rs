@@ -1,16 +1,18 @@
-//! How the work of a commit grows with what the commit did not touch: one environment's change, where there are ten
-//! environments and where there are a thousand.
+//! How fast trueup is: beside its peer and the floor, and as there is more that a commit did not touch.
 //!
 //! ```text
-//! cargo bench -p trueup-tests                      # each layout, at 10 and at 1,000 environments, without an engine
+//! tests/bench.sh                                   # all of it, with what it needs
+//! cargo bench -p trueup-tests                      # growth: each layout, at 10 and at 1,000 environments, without an engine
 //! cargo bench -p trueup-tests -- own 1000          # one of them, in this process
 //! cargo bench -p trueup-tests -- daemon-own 1000   # the daemon: TRUEUP_BINARY on the engine DOCKER_HOST
+//! cargo bench -p trueup-tests -- peer              # beside TRUEUP_BENCH_COMPOSE and bare calls
 //! ```
 //!
-//! Each measurement has a process of its own, so that its peak memory is its own.
+//! Each measurement of growth has a process of its own, so that its peak memory is its own.
 
 mod daemon;
 mod measure;
+mod peer;
 mod repository;
 
 use std::{
@@ -30,7 +32,7 @@ const SIZES: [usize; 2] = [10, 1_000];
 
 fn main() -> Anything {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    match arguments.as_slice() {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [layout, environments] => {
             let of_daemon = layout.strip_prefix("daemon-");
             let wanted = of_daemon.unwrap_or(layout);
@@ -44,6 +46,7 @@ fn main() -> Anything {
             Ok(())
         }
         [] => LAYOUTS.into_iter().try_for_each(|(layout, _)| compare(layout)),
+        ["peer"] => peer::compare(),
         [layout] => compare(layout),
         _ => Err("say nothing, or a layout and a number of environments".into()),
     }

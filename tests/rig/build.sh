@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs that Debian does not have (or has too old) from the Go module proxy.
 #
-#   build.sh FAMILY...      build what is not in the cache yet: docker, registry
+#   build.sh FAMILY...      build what is not in the cache yet: docker, registry, compose
 #   build.sh --bin FAMILY   only print the folder of the family's programs
 #
 # A family is a folder with its own go.mod. Its programs land in a cache outside of the checkout, under a key made
@@ -26,6 +26,14 @@ recipe_docker() {
 
 recipe_registry() {
   compile "$1" github.com/distribution/distribution/v3/cmd/registry
+}
+
+recipe_compose() {
+  local compose=github.com/docker/compose/v5
+  local version
+  version=$(go list -m -f '{{.Version}}' "$compose")
+  CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $compose/internal.Version=$version" -o "$1/docker-compose" \
+    "$compose/cmd"
 }
 
 # --- how a recipe becomes a folder of the cache ---------------------------------------------------------------------
@@ -83,6 +91,6 @@ fail() {
 export GOTOOLCHAIN=${GOTOOLCHAIN:-local}
 case ${1:-} in
   --bin) bin_of "${2:?--bin needs a family}" ;;
-  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker or registry" ;;
+  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker, registry or compose" ;;
   *) for family in "$@"; do build "$family"; done ;;
 esac
