@@ -104,7 +104,7 @@ pub(crate) enum Command {
         #[arg(long)]
         yes: bool,
         /// How long to wait while somebody else runs this environment.
-        #[arg(long, value_name = "TIME", default_value = "0s")]
+        #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: trueup_schema::manifest::Span,
     },
     /// Shows one line an environment, worst first.
@@ -186,7 +186,7 @@ pub(crate) struct Apply {
     #[arg(long)]
     pub(crate) confirm_deletes: bool,
     /// How long to wait while somebody else runs this environment.
-    #[arg(long, value_name = "TIME", default_value = "0s")]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     pub(crate) wait: trueup_schema::manifest::Span,
 }
 

@@ -31,8 +31,8 @@ pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
     lease: &S::Lease,
     trigger: Trigger,
 ) -> Result<Concluded, Failure> {
-    let (conclusion, proposal) = reconcile(bench, request, lease, trigger).await?;
-    let condition = condition(bench, &conclusion, &proposal).await?;
+    let (conclusion, proposal) = reconcile(bench, request, lease, trigger.clone()).await?;
+    let condition = condition(bench, &conclusion, &proposal, &trigger).await?;
     Ok(Concluded { conclusion, proposal, condition })
 }
 
@@ -97,6 +97,7 @@ async fn reached<S: Store>(
         trouble: trouble.map(Failure::one_line),
         since: now,
         observed: now,
+        checked: condition.checked,
     };
     store.set_observation(key, &seen).await
 }
@@ -130,6 +131,7 @@ fn unknown(before: Option<Observation>, failure: &Failure, trouble: Option<&Fail
         trouble: trouble.map(Failure::one_line),
         since: now,
         observed: now,
+        checked: None,
     }
 }
 

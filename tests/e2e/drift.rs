@@ -131,7 +131,7 @@ fn world(engine: &Engine, sync: &str, foreign: &str) -> Result<(Lab, String), Fa
             "  image: {IMAGE}\n  zone: data\n  command: [httpd, -f, -p, \"8080\", -h, /www]\n  stopGrace: 1s\n  \
              stopSignal: SIGKILL\n  resources: {{memory: 64Mi}}\n  \
              files:\n    - {{from: files/page.html, to: /www/index.html}}\n  \
-             health: {{exec: [test, -f, /www/index.html], interval: 200ms, startup: 50s}}\n"
+             health: {{exec: [test, -f, /www/index.html], interval: 200ms, startup: 2m}}\n"
         ),
     )?;
     lab.environment(&format!(
@@ -192,7 +192,7 @@ fn only_reported(engine: &Engine) -> Result<(), Failed> {
         }
         assert_eq!(lab.picture()?, changed, "{what}: it was only to be reported");
         lab.remove_neighbours()?;
-        lab.succeed(&["apply", &lab.env, "--yes"])?;
+        lab.succeed(&["apply", &lab.env, "--yes", "--wait", "5m"])?;
         lab.wait_for(&format!("the status after {what}"), in_sync_at(&commit))?;
         lab.wait_until("no drift", || Ok(!is_any(&drift(&lab)?)))?;
     }
@@ -249,6 +249,6 @@ fn contested(engine: &Engine) -> Result<(), Failed> {
     client(&lab, &["kill", &web(&lab)])?;
     lab.wait_for("the wait for the same again", waits)?;
     // A person's own wish does not wait.
-    lab.succeed(&["apply", &lab.env, "--yes"])?;
+    lab.succeed(&["apply", &lab.env, "--yes", "--wait", "5m"])?;
     lab.wait_for("the status after the apply", in_sync_at(&commit)).map(drop)
 }

@@ -1,7 +1,5 @@
 //! The daemon hears of what somebody changes on the engine: it is repaired at once, not at the next interval.
 
-use std::time::{Duration, Instant};
-
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -10,9 +8,6 @@ use crate::{
     rig::Engine,
 };
 
-/// Much less than `sync.interval`, and much more than a repair takes.
-const AT_ONCE: Duration = Duration::from_secs(20);
-
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
     app_trials(engine, "live", &[("what_somebody_stops_or_removes_is_back_at_once", repaired_at_once)])
 }
@@ -20,7 +15,7 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
 fn repaired_at_once(engine: &Engine) -> Result<(), Failed> {
     let lab = Lab::new(engine)?;
     app::write(&lab, "first")?;
-    lab.environment("  zones:\n    data: {}\n  sync: {interval: 60s}\n  components: [app]\n")?;
+    lab.environment("  zones:\n    data: {}\n  sync: {interval: 24h}\n  components: [app]\n")?;
     let commit = lab.commit("first")?;
     let _daemon = lab.daemon()?;
     lab.wait_for("the first commit", in_sync_at(&commit))?;
@@ -29,18 +24,14 @@ fn repaired_at_once(engine: &Engine) -> Result<(), Failed> {
         let mut arguments = what.to_vec();
         arguments.push(&app);
         lab.docker(&arguments)?;
-        let began = Instant::now();
         let runs = || {
             let containers = lab.containers()?;
             let state = containers.get(&format!("/{app}")).map(|container| container["State"].clone());
             Ok(state.is_some_and(|state| state["Running"] == true))
         };
         lab.wait_until(&format!("the repair after `docker {}`", what[0]), runs)?;
+        // Long before the interval is over.
         lab.wait_for("the status after the repair", in_sync_at(&commit))?;
-        let took = began.elapsed();
-        if took > AT_ONCE {
-            return Err(format!("it took {took:?} after `docker {}`", what[0]).into());
-        }
     }
     Ok(())
 }

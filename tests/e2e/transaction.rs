@@ -298,7 +298,7 @@ fn a_cli_apply_beside_the_daemon_waits_or_says_who(engine: &Engine) -> Result<()
     never_healthy(&lab)?;
     lab.commit("slow to fail")?;
     lab.wait_for("the run", |status| status["sync"] == "Progressing" || status["running"] == true)?;
-    let refused = lab.exits(3, &["apply", &lab.env, "--yes"])?;
+    let refused = lab.exits(3, &["apply", &lab.env, "--yes", "--wait", "0s"])?;
     assert!(refused.contains("daemon"), "{refused}");
     Ok(())
 }

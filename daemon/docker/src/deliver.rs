@@ -141,6 +141,11 @@ impl Docker {
         if !self.is_local() {
             return Ok(());
         }
+        let folders =
+            [false, true].map(|secret| component_folder(self.settings(), identity, component, secret));
+        if !folders.iter().any(|folder| folder.exists()) {
+            return Ok(());
+        }
         let containers = self.list_containers(owned(identity)).await?;
         let of_component = containers.iter().filter(|container| {
             let labels = container.labels.as_ref();
@@ -150,8 +155,6 @@ impl Docker {
         let used: BTreeSet<PathBuf> = mounts
             .filter_map(|mount| Path::new(mount.source.as_deref()?).parent().map(Path::to_owned))
             .collect();
-        let folders =
-            [false, true].map(|secret| component_folder(self.settings(), identity, component, secret));
         blocking(move || folders.iter().try_for_each(|folder| sweep(folder, &used))).await?;
         self.readings().forget_removed();
         Ok(())

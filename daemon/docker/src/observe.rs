@@ -13,7 +13,7 @@ use bollard::{
     models::{ContainerInspectResponse, ContainerSummary, ImageInspect, Network, NetworkInspect, Volume},
     query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
 };
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{join, try_join, try_join_all, try_join3};
 use trueup_engine::{Identity, TargetError, Wanted};
 use trueup_plan::{Foreign, Kind, Live, Observed, ResourceId, State};
 use trueup_schema::manifest::{self, Update, Workload};
@@ -114,8 +114,9 @@ pub(crate) fn inspected_name(found: &ContainerInspectResponse) -> &str {
 
 impl Docker {
     pub(crate) async fn look(&self, identity: &Identity, wanted: &Wanted) -> Result<Live, TargetError> {
-        let mut engine = self.engine().await?.clone();
-        let sight = self.see(identity, wanted).await?;
+        let (engine, sight) = join(self.engine(), self.see(identity, wanted)).await;
+        // An engine that is too old is told to be, whatever else it cannot answer.
+        let (mut engine, sight) = (engine?.clone(), sight?);
         engine.same_network = self.same_network(&sight.networks);
         let facts = Facts {
             images: sight.wanted_images.clone(),

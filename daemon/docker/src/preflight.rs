@@ -1,11 +1,12 @@
 //! Checks what can be checked before anything is touched. All that is in the way is told at once.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     net::{Ipv4Addr, TcpListener, UdpSocket},
 };
 
 use bollard::models::{ContainerSummary, Network, PortSummaryTypeEnum};
+use futures::future::try_join;
 use trueup_engine::{Blame, Identity, RunContext, TargetError};
 use trueup_plan::{Act, Kind, Plan, ResourceId, Spec};
 use trueup_schema::manifest::Publish;
@@ -23,6 +24,8 @@ struct Intents<'a> {
     created: Vec<(&'a ResourceId, &'a Spec)>,
     /// Containers and networks that make room.
     leaving: BTreeSet<&'a str>,
+    /// Whether a container of a new name is created: one that takes another's place has its name already.
+    names: bool,
 }
 
 impl<'a> Intents<'a> {
@@ -37,7 +40,10 @@ impl<'a> Intents<'a> {
             Act::Retire { old } if step.resource.kind != Kind::Network => Some(old),
             _ => None,
         });
-        Self { created: created.collect(), leaving: leaving.map(|old| old.handle.as_str()).collect() }
+        let names = plan.steps.iter().any(|step| {
+            is_container(step.resource.kind) && matches!(step.act, Act::Create { replaces: None, .. })
+        });
+        Self { created: created.collect(), leaving: leaving.map(|old| old.handle.as_str()).collect(), names }
     }
 
     fn specs<T: serde::de::DeserializeOwned>(
@@ -49,6 +55,17 @@ impl<'a> Intents<'a> {
     }
 }
 
+impl Intents<'_> {
+    /// Returns whether another container can be in the way.
+    fn concerns_containers(&self) -> bool {
+        self.names || self.specs::<ContainerSpec>(is_container).any(|(_, spec)| publishes(&spec))
+    }
+}
+
+fn publishes(spec: &ContainerSpec) -> bool {
+    spec.ports.values().any(|port| !port.publish.is_empty())
+}
+
 fn is_container(kind: Kind) -> bool {
     !matches!(kind, Kind::Network | Kind::Volume)
 }
@@ -57,8 +74,14 @@ impl Docker {
     /// Checks ports, subnets, names, drivers and probes of a plan.
     pub(crate) async fn check_before(&self, run: &RunContext, plan: &Plan) -> Result<(), TargetError> {
         let intents = Intents::of(plan);
-        let all = self.list_containers(std::collections::HashMap::new());
-        let (containers, networks) = futures::future::try_join(all, self.list_networks()).await?;
+        let containers = async {
+            if intents.concerns_containers() {
+                self.list_containers(HashMap::new()).await
+            } else {
+                Ok(Vec::new())
+            }
+        };
+        let (containers, networks) = try_join(containers, self.list_networks()).await?;
         let same = self.same_network(&networks);
         let mut problems = Vec::new();
         problems.extend(subnets(&run.identity, &intents, &networks, same));

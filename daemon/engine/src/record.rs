@@ -470,6 +470,9 @@ pub struct Observation {
     pub since: Timestamp,
     /// When it was observed last.
     pub observed: Timestamp,
+    /// When all its checks were tried last; none when nothing says so.
+    #[serde(default)]
+    pub checked: Option<Timestamp>,
 }
 
 impl Observation {

@@ -279,5 +279,8 @@ fn interval(result: &Result<Concluded, Failure>) -> Duration {
     // What was never applied has nothing to check.
     let unhealthy = (!matches!(condition.health, Health::Healthy | Health::Missing)).then_some(UNHEALTHY);
     let interval = proposal.wanted.resolved.spec.sync.interval.0;
+    // From the last whole look on, however many commits there were since.
+    let age = condition.checked.and_then(|checked| Duration::try_from(now.duration_since(checked)).ok());
+    let interval = interval.saturating_sub(age.unwrap_or_default());
     waits.chain(unhealthy).fold(interval, Duration::min)
 }

@@ -208,6 +208,7 @@ mod tests {
             trouble: None,
             since: at(1),
             observed: at(2),
+            checked: None,
         };
         let row = |seen: Observation| Row {
             key: EnvKey { source: "git".parse().unwrap(), environment: "dev".parse().unwrap() },

@@ -259,6 +259,7 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
         trouble: None,
         since: at(second),
         observed: at(second),
+        checked: None,
     };
     for (sync, second, since) in
         [(SyncStatus::Synced, 1, 1), (SyncStatus::Synced, 2, 1), (SyncStatus::OutOfSync, 3, 3)]
@@ -289,6 +290,7 @@ fn seen_at(commit: &str) -> Observation {
         trouble: None,
         since: at,
         observed: at,
+        checked: None,
     }
 }
 

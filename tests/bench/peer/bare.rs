@@ -110,7 +110,7 @@ async fn cold(docker: &Docker, generation: usize) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// The one before stays until the new one runs.
+/// The new one is created before the old one stops, and the old one stays until the new one runs.
 async fn change(docker: &Docker, generation: usize) -> Result<(), Box<dyn Error>> {
     let (service, kept) = (name(CHANGED), format!("{}-kept", name(CHANGED)));
     let all = services::levels(generation).into_iter().flatten();
@@ -118,7 +118,8 @@ async fn change(docker: &Docker, generation: usize) -> Result<(), Box<dyn Error>
     let aside = RenameContainerOptionsBuilder::new().name(&kept).build();
     docker.rename_container(&service, aside).await?;
     let stop = StopContainerOptionsBuilder::new().t(1).build();
-    try_join(create(docker, &new), docker.stop_container(&kept, Some(stop))).await?;
+    create(docker, &new).await?;
+    docker.stop_container(&kept, Some(stop)).await?;
     start(docker, CHANGED).await?;
     docker.remove_container(&kept, None).await?;
     Ok(())

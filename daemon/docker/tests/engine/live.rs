@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long a change may take to be told on a machine that does other things too; a second on one that does not.
-const TOLD: Duration = Duration::from_secs(10);
+const TOLD: Duration = Duration::from_mins(1);
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     vec![
