@@ -34,13 +34,49 @@ trait Way {
     fn down(&mut self) -> Result<(), Box<dyn Error>>;
 }
 
-/// The milliseconds of one task, by who did it.
+/// One task: medians of milliseconds, and of what was divided round by round.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Row {
     task: String,
     floor: Option<f64>,
-    compose: f64,
+    compose: Option<f64>,
     trueup: f64,
+    to_floor: Option<f64>,
+    to_compose: Option<f64>,
+}
+
+impl Row {
+    fn new(task: String, trueup: Vec<f64>, floor: Option<Vec<f64>>, compose: Option<Vec<f64>>) -> Self {
+        // What else the machine does meets all of a round.
+        let ratio =
+            |other: &Vec<f64>| median(trueup.iter().zip(other).map(|(ours, other)| ours / other).collect());
+        let (to_floor, to_compose) = (floor.as_ref().map(ratio), compose.as_ref().map(ratio));
+        Self {
+            task,
+            floor: floor.map(median),
+            compose: compose.map(median),
+            trueup: median(trueup),
+            to_floor,
+            to_compose,
+        }
+    }
+
+    fn say(&self) {
+        let whole =
+            |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.0}"));
+        let ratio =
+            |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}"));
+        say(&format!(
+            "{:<42} {:>9} {:>9} {:>9.0} {:>9} {:>9}",
+            self.task,
+            whole(self.floor),
+            whole(self.compose),
+            self.trueup,
+            ratio(self.to_floor),
+            ratio(self.to_compose)
+        ));
+    }
 }
 
 /// What is measured of each way, by task.
@@ -54,19 +90,14 @@ pub(crate) fn compare() -> Result<(), Box<dyn Error>> {
     for condition in [Condition::Started, Condition::Healthy] {
         rows.extend(measure(condition)?);
     }
+    let commits = commit::measure()?;
+    rows.push(commits.row);
     say(&format!(
-        "{:<40} {:>9} {:>9} {:>9} {:>9} {:>9}",
-        "milliseconds, median of 5", "floor", "Compose", "trueup", "/ floor", "/ Compose"
+        "{:<42} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "milliseconds, medians", "floor", "Compose", "trueup", "/ floor", "/ Compose"
     ));
-    for Row { task, floor, compose, trueup } in &rows {
-        let (bare, ratio) = match floor {
-            Some(floor) => (format!("{floor:.0}"), format!("{:.2}", trueup / floor)),
-            None => ("-".to_owned(), "-".to_owned()),
-        };
-        let peer = trueup / compose;
-        say(&format!("{task:<40} {bare:>9} {compose:>9.0} {trueup:>9.0} {ratio:>9} {peer:>9.2}"));
-    }
-    let beyond = commit::measure()?;
+    rows.iter().for_each(Row::say);
+    let beyond = commits.beyond;
     say(&format!(
         "from the end of `git commit` to the start call: {beyond:.0} ms beyond the engine's stop and create"
     ));
@@ -99,14 +130,10 @@ fn measure(condition: Condition) -> Result<Vec<Row>, Box<dyn Error>> {
             say(&format!("{condition}, round {round}, {}: {tasks:.0?}", way.name()));
         }
     }
-    let mut of = |task, name| times.remove(&(task, name)).map(median);
+    let mut of = |task, name| times.remove(&(task, name));
     let rows = TASKS.iter().enumerate().map(|(task, what)| {
-        Some(Row {
-            task: format!("{what}, dependencies {condition}"),
-            floor: of(task, "floor"),
-            compose: of(task, "Compose")?,
-            trueup: of(task, "trueup")?,
-        })
+        let what = format!("{what}, dependencies {condition}");
+        Some(Row::new(what, of(task, "trueup")?, of(task, "floor"), of(task, "Compose")))
     });
     rows.collect::<Option<_>>().ok_or_else(|| "each way was measured".into())
 }
