@@ -60,8 +60,11 @@ pub(crate) async fn condition<S: Store, T: Execute>(
 /// Returns whether what began a reconciliation is no sign that something may have ceased to work.
 fn says_nothing_of_health(trigger: &Trigger) -> bool {
     match trigger {
-        Trigger::Commit | Trigger::Poll | Trigger::Decision => true,
-        Trigger::Cli { .. } | Trigger::Rollback { .. } => true,
+        Trigger::Commit
+        | Trigger::Poll
+        | Trigger::Decision
+        | Trigger::Cli { .. }
+        | Trigger::Rollback { .. } => true,
         Trigger::Timer | Trigger::Drift | Trigger::Start | Trigger::Reload => false,
     }
 }
