@@ -24,9 +24,11 @@ mod listen;
 mod metrics;
 mod probes;
 mod reload;
+mod schedule;
 mod systemd;
 mod timer;
 mod turn;
+mod wall_clock;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},

@@ -14,7 +14,7 @@ use crate::{
     Docker,
     image::secret_text,
     names::{
-        COMPONENT, EXPOSED, FILES, KIND, Labels, REPLICA, SCHEDULE, network_name, owner_labels,
+        COMPONENT, EXPOSED, FILES, KIND, Labels, MISSED_RUNS, REPLICA, SCHEDULE, network_name, owner_labels,
         replica_number,
     },
     spec::{ContainerSpec, EndpointSpec, EnvValue, PortSpec, to_spec, whole_seconds},
@@ -49,6 +49,9 @@ impl Blueprint<'_> {
         }
         if let Some(schedule) = &self.spec.schedule {
             labels.insert(SCHEDULE.to_owned(), schedule.clone());
+        }
+        if let Some(missed_runs) = &self.spec.missed_runs {
+            labels.insert(MISSED_RUNS.to_owned(), missed_runs.clone());
         }
         if !exposed.is_empty() {
             labels.insert(EXPOSED.to_owned(), exposed.join(","));

@@ -66,6 +66,7 @@ pub(crate) fn container_spec(
             .map(|log| LogSpec { driver: log.driver.clone(), options: log.options.clone() }),
         labels: spec.labels.clone(),
         schedule: spec.schedule.clone(),
+        missed_runs: spec.missed_runs.map(|missed_runs| missed_runs.to_string()),
     }
 }
 

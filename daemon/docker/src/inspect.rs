@@ -20,7 +20,7 @@ use crate::{
     container_spec::{DEFAULT_SHM, capabilities},
     facts::Engine,
     image::{identity, is_same},
-    names::{EXPOSED, FILES, Labels, SCHEDULE, foreign_labels},
+    names::{EXPOSED, FILES, Labels, MISSED_RUNS, SCHEDULE, foreign_labels},
     observe::inspected_name,
     spec::{
         ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
@@ -87,8 +87,13 @@ pub(crate) fn container(found: &ContainerInspectResponse, reading: &Reading<'_>)
         init: host.init.unwrap_or(false),
         log: log(host, reading),
         labels: labels(config, image, hint),
-        schedule: config.labels.as_ref().and_then(|labels| labels.get(SCHEDULE)).cloned(),
+        schedule: own_label(config, SCHEDULE),
+        missed_runs: own_label(config, MISSED_RUNS),
     }
+}
+
+fn own_label(config: &ContainerConfig, key: &str) -> Option<String> {
+    config.labels.as_ref()?.get(key).cloned()
 }
 
 fn positive(number: i64) -> Option<u64> {

@@ -68,8 +68,8 @@ impl Docker {
         }
     }
 
-    /// Starts a run of what runs by schedule. Returns none, and does nothing, when the last one still runs.
-    pub async fn start_cron(
+    /// Returns what is started for a run by schedule; none while the run before goes on.
+    pub async fn idle_cron(
         &self,
         run: &RunContext,
         resource: &ResourceId,
@@ -81,12 +81,18 @@ impl Docker {
         let Some(found) = self.container(&name).await? else {
             return Err(moved(format!("the container `{name}` is gone")));
         };
-        if is_running(&found) {
-            return Ok(None);
-        }
+        Ok((!is_running(&found)).then_some(CronRun(found)))
+    }
+
+    /// Starts a run by schedule.
+    pub async fn start_cron(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
+        idle: &CronRun,
+    ) -> Result<(), TargetError> {
         let _acting = self.mirror().act(run.identity.key());
-        self.start(run, resource, &found).await?;
-        Ok(Some(CronRun(found)))
+        self.start(run, resource, &idle.0).await
     }
 
     /// Waits for the end of a run, which must be a success.

@@ -34,6 +34,8 @@ pub(crate) const VOLUME_OWNER: &str = "dev.trueup.volume-owner";
 pub(crate) const EXPOSED: &str = "dev.trueup.exposed";
 /// When it runs, where that is by schedule.
 pub(crate) const SCHEDULE: &str = "dev.trueup.schedule";
+/// What becomes of the runs that it missed, where that is said.
+pub(crate) const MISSED_RUNS: &str = "dev.trueup.missed-runs";
 /// What every label of ours starts with.
 pub(crate) const PREFIX: &str = "dev.trueup.";
 

@@ -16,6 +16,7 @@ const TABLE: &[Row] = &[
     (CONTAINERS, "restart", How::InPlace, false),
     (CONTAINERS, "networks", How::InPlace, true),
     (CONTAINERS, "schedule", How::Recreate, false),
+    (CONTAINERS, "missedRuns", How::Recreate, false),
     (CONTAINERS, "", How::Recreate, true),
     (&[Kind::Network], "foreign", How::InPlace, false),
     (&[Kind::Network], "", How::Recreate, true),

@@ -101,6 +101,9 @@ pub struct ContainerSpec {
     pub labels: BTreeMap<String, String>,
     /// When it runs, in the five fields of cron; only for what runs by schedule.
     pub schedule: Option<String>,
+    /// What becomes of the runs that it missed, where that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_runs: Option<String>,
 }
 
 /// An image.

@@ -1,7 +1,8 @@
 //! Runs what runs by schedule, as it was applied last: one task a `cron` resource.
 //!
 //! Times are UTC. A run waits while somebody else works on its environment. One that is due while the one before
-//! still goes on is left out: nothing runs twice.
+//! still goes on is left out: nothing runs twice. Which time of a schedule was dealt with last is in the store, so that
+//! neither a restart nor another time of the clock doubles a run; `schedule.rs` says what is next.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +10,23 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
 use croner::Cron;
+use jiff::Timestamp;
 use tokio::task::AbortHandle;
-use trueup_engine::{EnvKey, Holder, Identity, RunId, Store};
-use trueup_plan::{Desired, Kind, ResourceId};
+use trueup_engine::{Backoff, Blame, EnvKey, Holder, Identity, RunId, Store, StoreError, TargetError};
+use trueup_plan::{Desired, Kind as ResourceKind, ResourceId};
+use trueup_schema::manifest::MissedRuns;
 
-use super::{Daemon, turn::target_of};
-use crate::{failure::Failure, material};
+use super::{
+    Daemon,
+    schedule::{Next, next},
+    turn::target_of,
+    wall_clock,
+};
+use crate::{
+    failure::{Failure, Kind},
+    material,
+};
 
 /// The schedules of all environments.
 #[derive(Default)]
@@ -25,9 +35,19 @@ pub(crate) struct Crons(Mutex<BTreeMap<EnvKey, Running>>);
 /// The tasks of one environment, and what they were made of.
 struct Running {
     uid: String,
-    schedules: BTreeMap<ResourceId, String>,
+    schedules: BTreeMap<ResourceId, Schedule>,
     tasks: Vec<AbortHandle>,
 }
+
+/// When something runs, and what becomes of the runs that it missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Schedule {
+    cron: String,
+    missed: MissedRuns,
+}
+
+/// How soon a run that could not begin is tried again.
+const TRY_AGAIN: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_mins(5) };
 
 impl Crons {
     /// Ends the schedules of an environment. A run that goes on comes to its end by itself.
@@ -35,6 +55,12 @@ impl Crons {
         if let Some(running) = self.all().remove(key) {
             running.tasks.iter().for_each(AbortHandle::abort);
         }
+    }
+
+    /// Returns whether others are followed now than should be.
+    fn changes(&self, key: &EnvKey, uid: &str, schedules: &BTreeMap<ResourceId, Schedule>) -> bool {
+        let all = self.all();
+        !all.get(key).is_some_and(|running| running.uid == uid && running.schedules == *schedules)
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<EnvKey, Running>> {
@@ -49,86 +75,162 @@ pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Fai
     let applied = store.applied(key).await?;
     let schedules = applied.as_ref().map(|applied| schedules(&applied.desired)).unwrap_or_default();
     let uid = store.identity(key).await?.map(|identity| identity.uid).unwrap_or_default();
-    let mut all = daemon.crons.all();
-    if all.get(key).is_some_and(|running| running.uid == uid && running.schedules == schedules) {
+    if !daemon.crons.changes(key, &uid, &schedules) {
         return Ok(());
     }
-    if let Some(before) = all.remove(key) {
-        before.tasks.iter().for_each(AbortHandle::abort);
-    }
-    let Some(applied) = applied.filter(|_| !schedules.is_empty()) else { return Ok(()) };
-    let target = &applied.desired.target;
+    store.keep_crons(key, schedules.keys()).await?;
+    daemon.crons.end(key);
+    let target = applied.map(|applied| applied.desired.target).unwrap_or_default();
     let tasks = schedules.iter().filter_map(|(resource, schedule)| {
         // It was checked with the manifest.
-        let cron = schedule.parse().ok()?;
-        let task = by_schedule(Arc::clone(daemon), key.clone(), target.clone(), resource.clone(), cron);
-        Some(tokio::spawn(task).abort_handle())
+        let cron = schedule.cron.parse().ok()?;
+        let of = Follower {
+            daemon: Arc::clone(daemon),
+            key: key.clone(),
+            target: target.clone(),
+            resource: resource.clone(),
+            schedule: schedule.clone(),
+            cron,
+        };
+        Some(tokio::spawn(of.follow()).abort_handle())
     });
     let tasks = tasks.collect();
-    all.insert(key.clone(), Running { uid, schedules, tasks });
+    daemon.crons.all().insert(key.clone(), Running { uid, schedules, tasks });
     Ok(())
 }
 
 /// Returns what runs by schedule, and when.
-fn schedules(desired: &Desired) -> BTreeMap<ResourceId, String> {
-    let crons = desired.resources.iter().filter(|(id, _)| id.kind == Kind::Cron);
+fn schedules(desired: &Desired) -> BTreeMap<ResourceId, Schedule> {
+    let crons = desired.resources.iter().filter(|(id, _)| id.kind == ResourceKind::Cron);
     let schedule = |(id, declared): (&ResourceId, &trueup_plan::Declared)| {
-        Some((id.clone(), declared.spec.get("schedule")?.as_str()?.to_owned()))
+        let cron = declared.spec.get("schedule")?.as_str()?.to_owned();
+        let missed = declared.spec.get("missedRuns").cloned();
+        let missed = missed.and_then(|missed| serde_json::from_value(missed).ok()).unwrap_or_default();
+        Some((id.clone(), Schedule { cron, missed }))
     };
     crons.filter_map(schedule).collect()
 }
 
-async fn by_schedule(daemon: Arc<Daemon>, key: EnvKey, target: String, resource: ResourceId, cron: Cron) {
-    while let Some(pause) = until_next(&cron) {
-        tokio::time::sleep(pause).await;
-        match run(&daemon, &key, &target, &resource).await {
-            Ok(Ran::ToItsEnd) => tracing::info!(environment = %key, %resource, "ran by its schedule"),
-            Ok(Ran::NotAgain) => {
-                tracing::warn!(environment = %key, %resource, "still runs, so this run is left out");
-            }
-            Ok(Ran::Failed) => {}
-            Ok(Ran::Gone) => return,
-            Err(failure) => {
-                tracing::error!(environment = %key, %resource, "could not run by its schedule: {failure}");
+/// Runs one thing by its schedule.
+struct Follower {
+    daemon: Arc<Daemon>,
+    key: EnvKey,
+    target: String,
+    resource: ResourceId,
+    schedule: Schedule,
+    /// The same, read.
+    cron: Cron,
+}
+
+impl Follower {
+    async fn follow(self) {
+        let Self { daemon, key: environment, resource, .. } = &self;
+        let mut failures = 0;
+        while !daemon.cancel.is_cancelled() {
+            let step = self.step().await;
+            failures = if step.is_err() { failures + 1 } else { 0 };
+            match step {
+                Ok(Ran::Gone) => return,
+                Ok(Ran::Not) => {}
+                Ok(Ran::ToItsEnd) => tracing::info!(%environment, %resource, "ran by its schedule"),
+                Ok(Ran::StillBefore) => {
+                    tracing::warn!(%environment, %resource, "still runs, so this run is left out");
+                }
+                Ok(Ran::Missed) => tracing::warn!(%environment, %resource, "missed, so this run is left out"),
+                // It comes to its end without us.
+                Ok(Ran::Failed { error, .. }) if error.blame == Blame::Cancelled => return,
+                Ok(Ran::Failed { error, log }) => {
+                    tracing::error!(%environment, %resource, ?log, "failed by its schedule: {}", error.message);
+                }
+                Err(failure) => {
+                    tracing::error!(%environment, %resource, "cannot begin by its schedule, tried again: {failure}");
+                    tokio::time::sleep(TRY_AGAIN.jittered(failures)).await;
+                }
             }
         }
     }
+
+    /// Does what is next. What failed before it began was not done, and is next once more.
+    async fn step(&self) -> Result<Ran, Failure> {
+        match self.next().await? {
+            Next::Never => Ok(Ran::Gone),
+            Next::At(time) => {
+                let waited = wall_clock::until(time).await;
+                waited.map(|()| Ran::Not).map_err(|error| Failure::of(Kind::Internal, &error))
+            }
+            Next::LeaveOut(time) => Ok(self.dealt_with(time).await.map(|()| Ran::Missed)?),
+            Next::Run(_) => self.run().await,
+        }
+    }
+
+    /// Returns what is next, by the store and the clock of now.
+    async fn next(&self) -> Result<Next, StoreError> {
+        let store = &self.daemon.store;
+        let now = Timestamp::now();
+        let last = match store.cron_due(&self.key, &self.resource, &self.schedule.cron).await? {
+            Some(last) => last,
+            // Followed for the first time, it has missed nothing.
+            None => self.dealt_with(now).await.map(|()| now)?,
+        };
+        Ok(next(&self.cron, self.schedule.missed, last, now))
+    }
+
+    async fn dealt_with(&self, time: Timestamp) -> Result<(), StoreError> {
+        self.daemon.store.set_cron_due(&self.key, &self.resource, &self.schedule.cron, time).await
+    }
+
+    /// Runs it, unless somebody else did while the environment was waited for.
+    async fn run(&self) -> Result<Ran, Failure> {
+        let Self { daemon, key, resource, .. } = self;
+        let store = &daemon.store;
+        let world = daemon.world();
+        let target = &target_of(&world, key, &self.target)?;
+        // Only the start: a run of the environment waits for nothing that it does not replace.
+        let lease =
+            store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
+        let Next::Run(time) = self.next().await? else { return Ok(Ran::Not) };
+        let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
+        // Without its secrets it still runs, but nothing that it prints is shown.
+        let opened = material::applied(store, &world.keys, key).await;
+        let is_shown = opened.is_ok();
+        let materials = Arc::new(opened.unwrap_or_default());
+        let context = daemon.bench(&world, target).context(identity, RunId(0), materials);
+        let idle = target.idle_cron(&context, resource).await?;
+        // The daemon does not stop between the note and the start. Who is killed there loses a run, and doubles none.
+        let token = daemon.tasks.token();
+        self.dealt_with(time).await?;
+        let Some(idle) = idle else { return Ok(Ran::StillBefore) };
+        let started = target.start_cron(&context, resource, &idle).await;
+        drop((token, lease));
+        let ended = match started {
+            Ok(()) => target.end_of_cron(&context, resource, &idle).await,
+            Err(error) => Err(error),
+        };
+        // What came due while it ran is left out.
+        self.dealt_with(Timestamp::now().max(time)).await?;
+        Ok(match ended {
+            Ok(()) => Ran::ToItsEnd,
+            Err(error) => Ran::Failed { log: is_shown.then(|| error.log.clone()), error },
+        })
+    }
 }
 
-/// What came of one time of a schedule.
+/// What came of one step along a schedule.
 enum Ran {
+    /// Nothing was due.
+    Not,
     ToItsEnd,
-    /// It ended with a failure, which was told.
-    Failed,
+    /// It ended with a failure; its output is none where it cannot be cleaned of secrets.
+    Failed {
+        error: TargetError,
+        log: Option<Vec<String>>,
+    },
     /// The run before still goes on.
-    NotAgain,
-    /// The environment is not there any more.
+    StillBefore,
+    /// Its time is over.
+    Missed,
+    /// The environment is not there any more, or there is no next time.
     Gone,
-}
-
-async fn run(daemon: &Daemon, key: &EnvKey, target: &str, resource: &ResourceId) -> Result<Ran, Failure> {
-    let store = &daemon.store;
-    let world = daemon.world();
-    let target = &target_of(&world, key, target)?;
-    // Only the start: a run of the environment waits for nothing that it does not replace.
-    let lease = store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
-    let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
-    // Without its secrets it still runs, but nothing that it prints is shown.
-    let opened = material::applied(store, &world.keys, key).await;
-    let is_shown = opened.is_ok();
-    let materials = Arc::new(opened.unwrap_or_default());
-    let context = daemon.bench(&world, target).context(identity, RunId(0), materials);
-    let started = target.start_cron(&context, resource).await?;
-    drop(lease);
-    let Some(started) = started else { return Ok(Ran::NotAgain) };
-    match target.end_of_cron(&context, resource, &started).await {
-        Ok(()) => Ok(Ran::ToItsEnd),
-        Err(error) => {
-            let log = is_shown.then_some(&error.log);
-            tracing::error!(environment = %key, %resource, ?log, "failed by its schedule: {}", error.message);
-            Ok(Ran::Failed)
-        }
-    }
 }
 
 async fn is_applied(daemon: &Daemon, key: &EnvKey) -> Result<Option<Identity>, Failure> {
@@ -137,11 +239,4 @@ async fn is_applied(daemon: &Daemon, key: &EnvKey) -> Result<Option<Identity>, F
         Some(_) => store.identity(key).await?,
         None => None,
     })
-}
-
-/// How long it is to the next time, which is never now: a run that ended quickly is not done again.
-fn until_next(cron: &Cron) -> Option<Duration> {
-    let now = Utc::now();
-    let next = cron.find_next_occurrence(&now, false).ok()?;
-    (next - now).to_std().ok()
 }

@@ -38,7 +38,17 @@ pub(crate) fn adopt(conn: &Connection, store: &str, env: &EnvKey, uid: &str) -> 
 /// Forgets everything of the environment but its history and audit.
 pub(crate) fn forget(conn: &Connection, env: &EnvKey) -> rusqlite::Result<()> {
     crate::runs::end_all(conn, env, jiff::Timestamp::now())?;
-    let tables = ["environment", "applied", "kept", "job_done", "hold", "suspended", "drift", "observation"];
+    let tables = [
+        "environment",
+        "applied",
+        "kept",
+        "job_done",
+        "cron_due",
+        "hold",
+        "suspended",
+        "drift",
+        "observation",
+    ];
     for table in tables {
         let sql = format!("DELETE FROM {table} WHERE source = ?1 AND name = ?2");
         conn.execute(&sql, params![env.source.as_str(), env.environment.as_str()])?;

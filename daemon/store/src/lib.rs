@@ -13,6 +13,7 @@
 //! file first reads all of it before anything else.
 
 mod applied;
+mod crons;
 mod decisions;
 mod environments;
 mod folder;

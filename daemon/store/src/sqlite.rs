@@ -55,7 +55,7 @@ impl std::fmt::Debug for Sqlite {
 /// What the key's digest is taken of, to see that the key is the one of the file.
 const KEY_CHECK: &[u8] = b"trueup store";
 
-const PLAIN: Class = Class { journal: false, urgent: false };
+pub(crate) const PLAIN: Class = Class { journal: false, urgent: false };
 const JOURNAL: Class = Class { journal: true, urgent: false };
 const WAY_BACK: Class = Class { journal: true, urgent: true };
 
@@ -86,7 +86,7 @@ impl Sqlite {
         .await
     }
 
-    async fn write<R: Send + 'static>(
+    pub(crate) async fn write<R: Send + 'static>(
         &self,
         what: &'static str,
         class: Class,
@@ -125,7 +125,7 @@ impl Sqlite {
         self.0.reader.read((what, &self.0.path), work).await
     }
 
-    async fn of_env<R: Send + 'static>(
+    pub(crate) async fn of_env<R: Send + 'static>(
         &self,
         what: &'static str,
         env: &EnvKey,

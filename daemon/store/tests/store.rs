@@ -563,6 +563,7 @@ async fn a_file_of_the_first_layout_is_read_as_before() {
            UPDATE applied SET applied = replace(replace(replace(applied, '"driftSince":', '"drift_since":'),
                '"maxDeletes":', '"max_deletes":'), '"selfHeal":', '"self_heal":');
            DROP TABLE newest;
+           DROP TABLE cron_due;
            ALTER TABLE observation DROP COLUMN follows;
            PRAGMA user_version = 1"#,
     )
@@ -600,4 +601,29 @@ fn a_folder_that_cannot_be_made_is_named() {
     File::create(&file).unwrap();
     let error = open_error(&file.join("state"));
     assert!(error.to_string().contains(&file.join("state").display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_schedule_is_known_until_it_is_another_one_or_gone() {
+    let folder = folder();
+    let store = Sqlite::open(folder.path()).unwrap();
+    let at = |second: i64| Timestamp::from_second(second).unwrap();
+    let id = |name: &str| ResourceId { kind: Kind::Cron, name: name.into(), component: None };
+    let (backup, report) = (id("backup"), id("report"));
+    assert_eq!(store.cron_due(&env(), &backup, "0 3 * * *").await.unwrap(), None);
+    for (resource, second) in [(&backup, 5), (&report, 6), (&backup, 7)] {
+        store.set_cron_due(&env(), resource, "0 3 * * *", at(second)).await.unwrap();
+    }
+    drop(store);
+    let store = Sqlite::open(folder.path()).unwrap();
+    assert_eq!(store.cron_due(&env(), &backup, "0 3 * * *").await.unwrap(), Some(at(7)));
+    assert_eq!(store.cron_due(&env(), &backup, "0 4 * * *").await.unwrap(), None, "another schedule");
+    assert_eq!(
+        store.cron_due(&of("other"), &backup, "0 3 * * *").await.unwrap(),
+        None,
+        "another environment"
+    );
+    store.keep_crons(&env(), [&report]).await.unwrap();
+    assert_eq!(store.cron_due(&env(), &backup, "0 3 * * *").await.unwrap(), None);
+    assert_eq!(store.cron_due(&env(), &report, "0 3 * * *").await.unwrap(), Some(at(6)));
 }

@@ -1,6 +1,6 @@
 //! `components/<name>.yaml`: one deployable, the same for all environments.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct ComponentSpec {
     /// When a `cron` runs: five fields, in UTC (`0 3 * * *`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// What becomes of runs of a `cron` that were missed, as while nothing ran here. Default: `run`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_runs: Option<MissedRuns>,
     /// How a new version takes over. Default: `stopFirst`.
     #[serde(default)]
     pub update: Update,
@@ -168,6 +171,26 @@ impl Workload {
     /// Returns whether it is expected to run all the time.
     pub fn is_long_running(self) -> bool {
         matches!(self, Self::Service | Self::Stateful | Self::Daemon)
+    }
+}
+
+/// What becomes of runs of a `cron` whose time is over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MissedRuns {
+    /// One run makes up for all of them, as soon as it can.
+    #[default]
+    Run,
+    /// They are left out.
+    Skip,
+}
+
+impl fmt::Display for MissedRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Run => "run",
+            Self::Skip => "skip",
+        })
     }
 }
 

@@ -10,7 +10,7 @@ mod repository;
 
 pub use component::{
     Access, ComponentSpec, Connect, Dependency, DockerSpec, FileSpec, Health, HttpProbe, Lifecycle, LogSpec,
-    MAX_STOP_GRACE, PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart,
+    MAX_STOP_GRACE, MissedRuns, PortRef, PortSpec, Protocol, Pull, Requirement, Rerun, Resources, Restart,
     RollbackPolicy, SecretSpec, TcpProbe, Ulimit, Until, Update, VolumeSpec, Workload,
 };
 pub use environment::{

@@ -84,6 +84,10 @@ fn image(spec: &ComponentSpec, findings: &mut Findings<'_>) {
 }
 
 fn schedule(spec: &ComponentSpec, findings: &mut Findings<'_>) {
+    if spec.missed_runs.is_some() && spec.workload != Workload::Cron {
+        let help = "remove it, or write `workload: cron`";
+        findings.error("missedRuns", "only a `cron` has `missedRuns`", help);
+    }
     match (&spec.schedule, spec.workload) {
         (None, Workload::Cron) => {
             findings.error(

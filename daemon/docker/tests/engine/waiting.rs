@@ -235,10 +235,10 @@ fn cron(rig: &Rig) -> Result<(), Failed> {
         assert!(!world.aside(&resource).await?.running);
         let run = world.next_run();
         let docker = &world.docker;
-        let first = docker.start_cron(&run, &resource).await.map_err(|error| failure(&error))?;
-        let again = docker.start_cron(&run, &resource).await.map_err(|error| failure(&error))?;
-        assert!(again.is_none(), "it ran twice at a time");
-        let first = first.ok_or("nothing ran before")?;
+        let idle = async || docker.idle_cron(&run, &resource).await.map_err(|error| failure(&error));
+        let first = idle().await?.ok_or("nothing ran before")?;
+        docker.start_cron(&run, &resource, &first).await.map_err(|error| failure(&error))?;
+        assert!(idle().await?.is_none(), "it could run twice at a time");
         docker.end_of_cron(&run, &resource, &first).await.map_err(|error| failure(&error))?;
 
         world.patch("backup", json!({"schedule": "0 4 * * *"}));
