@@ -27,6 +27,30 @@ pub(crate) struct Condition {
     pub(crate) checked: Option<Timestamp>,
 }
 
+/// How much of the health is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All of it.
+    Whole,
+    /// What may be another one than it was less than an interval ago.
+    Due,
+}
+
+impl Extent {
+    /// Returns what is to be asked for after this began a reconciliation: it may be a sign that something ceased to work.
+    pub(crate) fn after(why: &[Trigger]) -> Self {
+        let is_no_sign = |trigger: &Trigger| match trigger {
+            Trigger::Commit
+            | Trigger::Poll
+            | Trigger::Decision
+            | Trigger::Cli { .. }
+            | Trigger::Rollback { .. } => true,
+            Trigger::Timer | Trigger::Drift | Trigger::Start | Trigger::Reload => false,
+        };
+        if why.iter().all(is_no_sign) { Self::Due } else { Self::Whole }
+    }
+}
+
 /// Returns the condition after a reconciliation: of what was wanted when it is there, else of what was
 /// applied before.
 ///
@@ -36,14 +60,16 @@ pub(crate) async fn condition<S: Store, T: Execute>(
     bench: &Bench<'_, S, T>,
     conclusion: &Conclusion,
     proposal: &Proposal,
-    trigger: &Trigger,
+    extent: Extent,
 ) -> Result<Condition, Failure> {
     let Proposal { identity, desired, materials, .. } = proposal;
     let interval = proposal.wanted.resolved.spec.sync.interval.0;
     let before = bench.store.observation(&identity.key()).await?;
-    let fresh = before.filter(|_| says_nothing_of_health(trigger)).and_then(|seen| worked(&seen, interval));
+    let fresh = before.filter(|_| extent == Extent::Due).and_then(|seen| worked(&seen, interval));
     match (conclusion, fresh) {
-        (Conclusion::InSync | Conclusion::Waits(_), Some(checked)) => Ok(Condition::new(None, checked)),
+        (Conclusion::InSync, Some(checked)) if proposal.plan.reported.is_empty() => {
+            Ok(Condition::new(None, checked))
+        }
         (Conclusion::Ran { outcome: Outcome::Applied, .. }, Some(checked)) => {
             let touched = touched(&proposal.plan, desired);
             let why = check(bench, identity, desired, materials, |id| touched.contains(id)).await;
@@ -54,18 +80,6 @@ pub(crate) async fn condition<S: Store, T: Execute>(
             Ok(Condition::new(why, Timestamp::now()))
         }
         _ => of_applied(bench, identity).await,
-    }
-}
-
-/// Returns whether what began a reconciliation is no sign that something may have ceased to work.
-fn says_nothing_of_health(trigger: &Trigger) -> bool {
-    match trigger {
-        Trigger::Commit
-        | Trigger::Poll
-        | Trigger::Decision
-        | Trigger::Cli { .. }
-        | Trigger::Rollback { .. } => true,
-        Trigger::Timer | Trigger::Drift | Trigger::Start | Trigger::Reload => false,
     }
 }
 

@@ -13,7 +13,7 @@ use trueup_schema::{Catalogue, EnvironmentName, SourceName};
 
 use crate::{
     failure::Failure,
-    health::{Condition, condition},
+    health::{Condition, Extent, condition},
     reconcile::{Bench, Conclusion, Proposal, Request, reconcile},
 };
 
@@ -30,9 +30,10 @@ pub(crate) async fn reconcile_and_look<S: Store, T: Observe + Execute>(
     request: &Request<'_>,
     lease: &S::Lease,
     trigger: Trigger,
+    extent: Extent,
 ) -> Result<Concluded, Failure> {
-    let (conclusion, proposal) = reconcile(bench, request, lease, trigger.clone()).await?;
-    let condition = condition(bench, &conclusion, &proposal, &trigger).await?;
+    let (conclusion, proposal) = reconcile(bench, request, lease, trigger).await?;
+    let condition = condition(bench, &conclusion, &proposal, extent).await?;
     Ok(Concluded { conclusion, proposal, condition })
 }
 

@@ -40,8 +40,11 @@ impl<'a> Intents<'a> {
             Act::Retire { old } if step.resource.kind != Kind::Network => Some(old),
             _ => None,
         });
-        let names = plan.steps.iter().any(|step| {
-            is_container(step.resource.kind) && matches!(step.act, Act::Create { replaces: None, .. })
+        let names = plan.steps.iter().any(|step| match &step.act {
+            Act::Create { spec, replaces } if is_container(step.resource.kind) => {
+                replaces.as_ref().is_none_or(|old| old.spec.get("name") != spec.get("name"))
+            }
+            _ => false,
         });
         Self { created: created.collect(), leaving: leaving.map(|old| old.handle.as_str()).collect(), names }
     }

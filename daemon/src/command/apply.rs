@@ -21,6 +21,7 @@ use crate::{
     args::{self, Global, Output},
     config,
     failure::{Failure, Kind},
+    health::Extent,
     meter::Meter,
     progress,
     publish::{self, Concluded},
@@ -189,7 +190,7 @@ impl Errand<'_> {
             approval: std::mem::take(&mut self.approval),
             patient: false,
         };
-        let result = publish::reconcile_and_look(&bench, &request, &lease, self.trigger).await;
+        let result = publish::reconcile_and_look(&bench, &request, &lease, self.trigger, Extent::Due).await;
         publish::conclusion(&self.world.store, &self.key, &result, None).await;
         let Concluded { conclusion, proposal, .. } = result?;
         // The lines of the progress go before the answer comes.

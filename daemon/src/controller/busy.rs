@@ -25,7 +25,9 @@ pub(crate) fn when_free(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) {
         daemon.busy.remove(&key);
         // A lease that cannot be asked for is met again, and told, by the turn.
         drop(free);
-        daemon.queue.put(key, trigger, Urgency::Routine);
+        daemon.queue.put(key.clone(), trigger, Urgency::Routine);
+        // What came meanwhile was not kept, and somebody else was at work: all of it is looked at.
+        daemon.queue.put(key, Trigger::Timer, Urgency::Routine);
     });
 }
 

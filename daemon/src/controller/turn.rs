@@ -15,6 +15,7 @@ use trueup_store::{Lease, Sqlite};
 use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
 use crate::{
     failure::{Failure, Kind},
+    health::Extent,
     material, progress,
     publish::{self, Concluded},
     reconcile::{Approval, Bench, Conclusion, Request, keep_alive, settle},
@@ -33,15 +34,16 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
         .serve(&daemon.cancel, |Turn { key, why, .. }| {
             let daemon = Arc::clone(&daemon);
             let span = tracing::info_span!("environment", name = %key);
+            let extent = Extent::after(&why);
             let trigger = why.into_iter().next().unwrap_or(Trigger::Timer);
             daemon.meter.turned(&trigger);
-            async move { turn(&daemon, &key, trigger).await }.instrument(span)
+            async move { turn(&daemon, &key, trigger, extent).await }.instrument(span)
         })
         .await;
 }
 
 /// Reconciles one environment, and says when to look again.
-async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
+async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger, extent: Extent) -> Next {
     let result = match daemon.store.lease(key, &Holder::here("the daemon")).await {
         Ok(lease) => {
             if daemon.is_orphaned(key) && settle_unfinished(daemon, key).await.is_ok() {
@@ -49,7 +51,7 @@ async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger) -> Next {
                 return Next::Rest;
             }
             daemon.checkouts.unsettle(key);
-            let result = reconcile_newest(daemon, key, &lease, trigger).await;
+            let result = reconcile_newest(daemon, key, &lease, trigger, extent).await;
             if let Err(failure) = after(daemon, key, &lease, &result).await {
                 tracing::warn!("{failure}");
             }
@@ -117,6 +119,7 @@ async fn reconcile_newest(
     key: &EnvKey,
     lease: &Lease,
     trigger: Trigger,
+    extent: Extent,
 ) -> Result<Concluded, Failure> {
     let world = daemon.world();
     let (checkout, target) = match newest(daemon, &world, key) {
@@ -136,7 +139,7 @@ async fn reconcile_newest(
         patient: true,
     };
     tokio::select! {
-        concluded = publish::reconcile_and_look(&bench, &request, lease, trigger) => concluded,
+        concluded = publish::reconcile_and_look(&bench, &request, lease, trigger, extent) => concluded,
         never = supersede(daemon, key, &checkout, &bench.newer) => match never {},
     }
 }
@@ -235,6 +238,10 @@ impl Daemon {
     async fn orphan(&self, key: &EnvKey) {
         self.timers.end(key);
         self.crons.end(key);
+        // What comes back later has missed nothing.
+        if let Err(error) = self.store.keep_crons(key, []).await {
+            tracing::warn!(environment = %key, "its schedules cannot be forgotten: {error}");
+        }
         let follows = self.world().config.follows(key);
         let why = if follows { "is no longer in Git" } else { "is no longer in the daemon's configuration" };
         publish::orphaned(&self.store, key, why).await;
