@@ -31,6 +31,7 @@ up() {
   check_machine
   mkdir -p "$demo/logs"
   prepare_runtime
+  add_metrics_address
   start_job trueup build_trueup
   ensure_engine
   start_job image "$here/demo/image.sh" load
@@ -44,6 +45,7 @@ up() {
 
   echo && trueup status && echo
   prove_targets
+  prove_alerts
   prove_query
   things_to_try
 }
@@ -62,6 +64,7 @@ down() {
   destroy_environment
   stop_engine
   remove_runtime
+  remove_metrics_address
   rm -rf "$demo"
   say "everything is removed; packages, the built binary and the image's archive in ~/.cache/trueup stay"
 }

@@ -7,6 +7,7 @@ declare -A package_of=(
   [cc]=gcc
   [docker]=docker.io
   [jq]=jq
+  [ip]=iproute2
 )
 
 check_machine() {
@@ -48,6 +49,18 @@ prepare_runtime() {
   if [[ $(stat --file-system --format %T "$runtime") != tmpfs ]]; then
     mount -t tmpfs -o size=64m,mode=0755 tmpfs "$runtime"
   fi
+}
+
+# The daemon is scraped from inside of a zone, where 127.0.0.1 is another one: it gets an address of its own on this
+# machine, which containers reach by their gateway. Of other machines only those that send packets for it here do.
+metrics_address=10.89.0.1
+
+add_metrics_address() {
+  ip address replace "$metrics_address/32" dev lo
+}
+
+remove_metrics_address() {
+  ip address delete "$metrics_address/32" dev lo 2>/dev/null || true # when `up` did not come so far
 }
 
 remove_runtime() {

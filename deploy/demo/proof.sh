@@ -1,16 +1,21 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What the servers themselves say: Prometheus about all its targets, and PostgreSQL through HAProxy.
 
-targets_wanted=6 # prometheus, alertmanager, node-exporter, postgres-exporter, etcd, haproxy
+targets_wanted=7 # prometheus, alertmanager, node-exporter, postgres-exporter, etcd, haproxy, and trueup itself
 
 # container COMPONENT: the id of its running container.
 container() {
   docker ps --quiet --filter label=dev.trueup.source=demo --filter "label=dev.trueup.component=$1" | head -n 1
 }
 
+# ask PATH: what Prometheus' own API answers.
+ask() {
+  docker exec "$(container prometheus)" wget -qO- "http://127.0.0.1:9090/api/v1/$1"
+}
+
 # One line a target: its job and whether it is up, from Prometheus' own API.
 targets() {
-  docker exec "$(container prometheus)" wget -qO- http://127.0.0.1:9090/api/v1/targets |
+  ask targets |
     jq --raw-output '.data.activeTargets[] | "\(.labels.job)\t\(.health)"' | sort
 }
 
@@ -23,6 +28,15 @@ prove_targets() {
     sleep 1
   done
   say "proof      Prometheus says that all $up targets are up: $(targets | cut -f1 | paste -sd ' ')"
+}
+
+prove_alerts() {
+  local counts
+  ask rules | jq --exit-status '.data.groups | any(.name == "trueup")' >/dev/null ||
+    fail "Prometheus does not have the alerts about trueup; is $repository of an earlier demo? demo.sh down removes it"
+  counts=$(ask rules | jq --raw-output '[.data.groups[] | select(.name == "trueup") | .rules[].state] |
+    "\(length) alerts about trueup, \(map(select(. == "firing")) | length) of them firing"')
+  say "proof      Prometheus watches $counts"
 }
 
 prove_query() {

@@ -56,6 +56,7 @@ sources:
 targets:
   local: {docker: "$DOCKER_HOST", allow: [demo]}
 subnetPool: [10.88.0.0/16]
+listen: $metrics_address:9180
 log: {format: text, level: info}
 YAML
   # For people: the binary with this configuration, under a name that does not change.
