@@ -15,6 +15,7 @@ mod ops;
 mod outage;
 mod people;
 mod proxy;
+mod queue;
 mod random;
 mod relay;
 mod rig;
@@ -40,6 +41,7 @@ fn main() {
         trials.extend(drift::trials(&engine));
         trials.extend(ops::engine_trials(&engine));
         trials.extend(change::trials(&engine));
+        trials.extend(queue::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {

@@ -1,12 +1,13 @@
 //! The engine dies in the middle of a run, alone or together with the daemon. These tests have an engine to themselves.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, io::Write, path::Path, process::Command, thread::sleep, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
+    app::{self, in_sync_at, says},
     crash::{SCENARIOS, Scenario, at_journal_writes, converges, prepared, write_five},
-    lab::text_of,
+    lab::{Lab, text_of},
     random::Random,
     rig::Engine,
 };
@@ -23,15 +24,27 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
         let engine = engine.clone();
         Trial::test(name, move || at_journal_writes(&engine, scenario, KILLS, kill_and_restart))
     });
-    [alone].into_iter().chain(together).collect()
+    let away = app::trials(
+        engine,
+        "outage",
+        &[
+            ("an_engine_that_is_away_is_lived_through", engine_away),
+            ("a_full_disk_under_the_store_is_lived_through", full_disk),
+        ],
+    );
+    [alone].into_iter().chain(together).chain(away).collect()
 }
 
 /// Kills the engine, and starts it again.
 fn kill_and_restart(engine: &Engine) -> Result<(), Failed> {
     let pid = fs::read_to_string(&engine.pid_file)?;
     text_of(Command::new("kill").args(["-9", pid.trim()]))?;
-    text_of(Command::new("sh").args(["-c", &engine.restart]))?;
-    Ok(())
+    restart(engine)
+}
+
+/// Starts the engine again; one that runs is asked to stop before, as a service manager does it.
+fn restart(engine: &Engine) -> Result<(), Failed> {
+    text_of(Command::new("sh").args(["-c", &engine.restart])).map(drop)
 }
 
 fn engine_killed_during_update(engine: &Engine) -> Result<(), Failed> {
@@ -51,4 +64,86 @@ fn engine_killed_during_update(engine: &Engine) -> Result<(), Failed> {
             .map_err(|error| format!("killed after {moment:?}: {}", error.message().unwrap_or("?")))?;
     }
     Ok(())
+}
+
+/// How long the engine is away: `TRUEUP_OUTAGE` seconds.
+fn outage() -> Duration {
+    let seconds = std::env::var("TRUEUP_OUTAGE").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(5))
+}
+
+fn engine_away(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let first = lab.git(&["rev-parse", "HEAD"])?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first look", in_sync_at(&first))?;
+    let pid = fs::read_to_string(&engine.pid_file)?;
+    text_of(Command::new("kill").args(["-9", pid.trim()]))?;
+    let told = (|| {
+        app::write(&lab, "second")?;
+        let second = lab.commit("second")?;
+        let status = lab.wait_for("the outage", |status| status["sync"] == "Unknown")?;
+        says(status["why"].as_str().unwrap_or_default(), &["the engine at", "does not answer"])?;
+        // Not a wait for something to be true: how long it is away is what is tried.
+        sleep(outage());
+        Ok::<_, Failed>(second)
+    })();
+    // The next test needs it, whatever came of this one.
+    restart(engine)?;
+    let second = told?;
+    lab.wait_for("the commit of meanwhile", |status| {
+        in_sync_at(&second)(status) && status["health"] == "Healthy"
+    })?;
+    assert!(!daemon.ended()?);
+    daemon.stop()
+}
+
+/// A small file system of its own, which goes with it.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(folder: &'a Path) -> Result<Self, Failed> {
+        fs::create_dir_all(folder)?;
+        text_of(Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(folder))?;
+        Ok(Self(folder))
+    }
+
+    /// Writes until there is no room.
+    fn fill(&self) -> Result<(), Failed> {
+        let mut file = fs::File::create(self.0.join("filler"))?;
+        for size in [1 << 20, 4 << 10, 1] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        Ok(())
+    }
+
+    fn empty(&self) -> Result<(), Failed> {
+        Ok(fs::remove_file(self.0.join("filler"))?)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(self.0).status().ok();
+    }
+}
+
+fn full_disk(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    let state = lab.path("state");
+    let disk = SmallDisk::mount(&state)?;
+    app::write(&lab, "first")?;
+    let first = lab.commit("first")?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    let before = lab.picture()?;
+    disk.fill()?;
+    app::write(&lab, "second")?;
+    let second = lab.commit("second")?;
+    lab.wait_until("the full disk to be told", || Ok(lab.daemon_log().contains("the disk of the store")))?;
+    assert_eq!(lab.picture()?, before, "something was changed that nothing could be written down of");
+    assert!(!daemon.ended()?);
+    disk.empty()?;
+    lab.wait_for("the commit, once there is room", in_sync_at(&second))?;
+    daemon.stop()
 }

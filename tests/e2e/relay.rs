@@ -1,11 +1,11 @@
 //! A port in front of a server that can be closed and opened again.
 
 use std::{
-    io,
+    io::{self, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -51,6 +51,16 @@ impl Relay {
         Ok(())
     }
 
+    /// Opens the same port again: whoever connects gets this answer, and after it nothing. Returns how many did.
+    pub(crate) fn answer(&mut self, answer: &'static [u8]) -> Result<Arc<AtomicUsize>, Failed> {
+        self.closing.store(false, Ordering::SeqCst);
+        let (listener, closing) = (TcpListener::bind(self.address)?, Arc::clone(&self.closing));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&answered);
+        self.listening = Some(thread::spawn(move || keep_waiting(&listener, answer, &closing, &count)));
+        Ok(answered)
+    }
+
     fn listen(&mut self, listener: TcpListener) {
         let (server, closing) = (self.server.clone(), Arc::clone(&self.closing));
         self.listening = Some(thread::spawn(move || accept(&listener, &server, &closing)));
@@ -64,6 +74,17 @@ fn accept(listener: &TcpListener, server: &str, closing: &AtomicBool) {
         if let Ok(server) = TcpStream::connect(server) {
             pass(&client, &server);
         }
+    }
+}
+
+/// Answers connections and keeps them open, until the one that comes when the port is closing.
+fn keep_waiting(listener: &TcpListener, answer: &[u8], closing: &AtomicBool, count: &AtomicUsize) {
+    let mut waiting = Vec::new();
+    let clients = listener.incoming().flatten();
+    for mut client in clients.take_while(|_| !closing.load(Ordering::SeqCst)) {
+        client.write_all(answer).ok();
+        count.fetch_add(1, Ordering::SeqCst);
+        waiting.push(client);
     }
 }
 

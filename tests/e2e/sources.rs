@@ -1,6 +1,6 @@
 //! The daemon follows a repository over HTTP and HTTPS; what keeps it from reading changes nothing.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, sync::atomic::Ordering};
 
 use libtest_mimic::{Failed, Trial};
 
@@ -13,10 +13,11 @@ use crate::{
 
 type Test = (&'static str, fn(&Engine, &Git) -> Result<(), Failed>);
 
-const TESTS: [Test; 3] = [
+const TESTS: [Test; 4] = [
     ("a_push_over_https_is_applied", a_push_over_https_is_applied),
     ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
     ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
+    ("a_server_that_talks_nonsense_or_nothing_is_lived_through", nonsense_and_silence),
 ];
 
 pub(crate) fn trials(engine: &Engine, git: &Git) -> Vec<Trial> {
@@ -140,5 +141,41 @@ fn an_unreachable_server_changes_nothing(engine: &Engine, git: &Git) -> Result<(
 
     relay.resume()?;
     lab.wait_for("the second commit", in_sync_at(&second))?;
+    Ok(())
+}
+
+fn nonsense_and_silence(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let mut relay = Relay::start(git.address())?;
+    let base = git.url.replace(git.address(), &relay.address());
+    let remote = Remote::new(engine, git, &base, None)?;
+    let lab = &remote.lab;
+    lab.configure("sources:", "limits: {fetchTimeout: 2s}\nsources:")?;
+    let mut commit = remote.push("first")?;
+    let mut daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&commit))?;
+    let answers: [(&str, &[u8]); 4] = [
+        ("nonsense", b"%PDF-1.7 \x00\xff\xfe nonsense\r\n\r\n"),
+        ("a page", b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"),
+        ("half an answer", b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-adv"),
+        ("nothing", b""),
+    ];
+    for (name, answer) in answers {
+        let before = lab.picture()?;
+        relay.stop()?;
+        let answered = relay.answer(answer)?;
+        commit = remote.push(name)?;
+        // One that was answered is over when the next one comes.
+        lab.wait_until("two questions", || Ok(answered.load(Ordering::SeqCst) >= 2))?;
+        let status =
+            lab.wait_for(&format!("the trouble with {name}"), |status| status["sync"] == "Unknown")?;
+        let why = status["why"].as_str().unwrap_or_default();
+        app::says(why, &["127.0.0.1"])?;
+        assert!(!why.contains(['\n', '\0']), "{name}: {why}");
+        assert_eq!(lab.picture()?, before, "{name}");
+        assert!(!daemon.ended()?);
+        relay.stop()?;
+        relay.resume()?;
+        lab.wait_for(&format!("the commit after {name}"), in_sync_at(&commit))?;
+    }
     Ok(())
 }
