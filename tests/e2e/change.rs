@@ -1,7 +1,7 @@
 //! Work follows change: a commit is work for the environments that it says something new of, and for no other; how
 //! the others stand is still told by the newest commit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -37,6 +37,7 @@ impl Many {
     /// Makes the components `one`, `two` and `all`, and the environments `a` (one, all) and `b` (two, all).
     fn new(engine: &Engine) -> Result<Self, Failed> {
         let many = Self { lab: Lab::new(engine)? };
+        many.lab.configure("sources:", "log: {level: debug}\nsources:")?;
         ["one", "two", "all"].into_iter().try_for_each(|name| many.component(name, 1))?;
         many.environment('a', "one, all")?;
         many.environment('b', "two, all")?;
@@ -85,6 +86,27 @@ impl Many {
     fn in_sync(&self, subject: &str, commit: &str) -> Result<Looks, Failed> {
         let is_there = in_sync_at(commit);
         self.lab.wait_until(subject, || Ok(is_there(&self.status('a')?) && is_there(&self.status('b')?)))?;
+        self.looks()
+    }
+}
+
+impl Many {
+    /// Waits until so many daemons have heard the events of their engine, which is a reason for one more look at all that
+    /// was looked at before, and until nothing is looked at any more. Returns when each environment was.
+    fn quiet(&self, daemons: usize) -> Result<Looks, Failed> {
+        self.lab.wait_until("the events to be heard", || {
+            Ok(self.lab.daemon_log().matches("its events are heard").count() >= daemons)
+        })?;
+        loop {
+            let before = self.looks()?;
+            std::thread::sleep(Duration::from_secs(2));
+            if self.looks()? == before {
+                return Ok(before);
+            }
+        }
+    }
+
+    fn looks(&self) -> Result<Looks, Failed> {
         let look = |letter| Ok((letter, self.status(letter)?["observed"].to_string()));
         ['a', 'b'].into_iter().map(look).collect()
     }
@@ -98,7 +120,8 @@ fn looked_at(before: &Looks, after: &Looks) -> String {
 fn a_commit_is_work_for_what_it_touches_alone(engine: &Engine) -> Result<(), Failed> {
     let many = Many::new(engine)?;
     let _daemon = many.lab.daemon()?;
-    let (_, first) = many.commit("first")?;
+    many.commit("first")?;
+    let first = many.quiet(1)?;
     many.lab.write("notes.txt", "nobody reads this")?;
     many.commit("about nothing")?;
     many.commit("nothing at all")?;
@@ -114,7 +137,8 @@ fn a_commit_is_work_for_what_it_touches_alone(engine: &Engine) -> Result<(), Fai
 fn a_shared_component_concerns_those_who_use_it(engine: &Engine) -> Result<(), Failed> {
     let many = Many::new(engine)?;
     let _daemon = many.lab.daemon()?;
-    let (_, first) = many.commit("first")?;
+    many.commit("first")?;
+    let first = many.quiet(1)?;
     many.component("all", 2)?;
     let (_, second) = many.commit("of both")?;
     many.component("two", 2)?;
@@ -153,6 +177,7 @@ fn a_commit_while_the_daemon_was_away_is_noticed(engine: &Engine) -> Result<(), 
     let many = Many::new(engine)?;
     let daemon = many.lab.daemon()?;
     many.commit("first")?;
+    many.quiet(1)?;
     let (second, before) = many.commit("about nothing")?;
     daemon.stop()?;
     many.component("one", 2)?;
@@ -160,7 +185,8 @@ fn a_commit_while_the_daemon_was_away_is_noticed(engine: &Engine) -> Result<(), 
     // What nobody has compared is not told.
     assert_eq!(many.in_sync("the last commit that was seen", &second)?, before);
     let daemon = many.lab.daemon()?;
-    let after = many.in_sync("the commit that came meanwhile", &third)?;
+    many.in_sync("the commit that came meanwhile", &third)?;
+    let after = many.quiet(2)?;
     assert_eq!(looked_at(&before, &after), "ab");
     daemon.kill();
     let fourth = many.lab.commit("about nothing again")?;
