@@ -13,10 +13,11 @@ use crate::{
 
 type Test = (&'static str, fn(&Engine, &Git) -> Result<(), Failed>);
 
-const TESTS: [Test; 4] = [
+const TESTS: [Test; 5] = [
     ("a_push_over_https_is_applied", a_push_over_https_is_applied),
     ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
     ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
+    ("what_a_person_applied_is_not_taken_back_by_an_older_commit", applied_by_a_person),
     ("a_server_that_talks_nonsense_or_nothing_is_lived_through", nonsense_and_silence),
 ];
 
@@ -178,4 +179,23 @@ fn nonsense_and_silence(engine: &Engine, git: &Git) -> Result<(), Failed> {
         lab.wait_for(&format!("the commit after {name}"), in_sync_at(&commit))?;
     }
     Ok(())
+}
+
+/// The daemon asks once an hour, a person's command at once.
+fn applied_by_a_person(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let remote = Remote::new(engine, git, &git.url, None)?;
+    let lab = &remote.lab;
+    lab.configure("interval: 100ms", "interval: 1h")?;
+    let first = remote.push("first")?;
+    let daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    let second = remote.push("second")?;
+    lab.succeed(&["apply", &lab.env, "--yes", "--wait", "5m"])?;
+    // Its own events tell the daemon of it.
+    lab.wait_until("the daemon's own look", || Ok(lab.daemon_log().matches("commit is read").count() == 2))?;
+    lab.wait_for("the second commit", in_sync_at(&second))?;
+    let history = app::json(lab, &["history", &lab.env])?;
+    let commits: Vec<_> = history["runs"].as_array().into_iter().flatten().collect();
+    assert_eq!(commits.len(), 2, "it was taken back: {history}");
+    daemon.stop()
 }

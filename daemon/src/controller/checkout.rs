@@ -16,6 +16,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use trueup_engine::EnvKey;
+use trueup_plan::Applied;
 use trueup_schema::{
     Cache, Catalogue, EnvironmentName, Limits, RepoPath, Report, Resolved, Snapshot, SourceName, load_with,
 };
@@ -107,6 +108,15 @@ impl Checkouts {
     /// Returns when a source has answered last.
     pub(crate) fn last_read(&self, source: &SourceName) -> Option<Timestamp> {
         self.sources().get(source)?.read
+    }
+
+    /// Returns whether another commit than the newest one was applied since the source has answered last.
+    pub(crate) fn may_be_behind(&self, source: &SourceName, applied: &Applied) -> bool {
+        let sources = self.sources();
+        let Some(Followed { newest: Some(newest), read: Some(read), .. }) = sources.get(source) else {
+            return false;
+        };
+        applied.at > *read && applied.revision.commit != newest.snapshot.revision.commit
     }
 
     /// Waits until a source was read, or could not be.

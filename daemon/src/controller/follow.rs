@@ -2,11 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{Source, Store, Trigger, Urgency};
 use trueup_git::{GitSource, Watch};
@@ -27,7 +33,46 @@ struct Following {
     source: config::Source,
     limits: config::Limits,
     stop: CancellationToken,
+    looks: Arc<Looks>,
     task: JoinHandle<()>,
+}
+
+/// The looks at a source, by number.
+struct Looks {
+    begun: AtomicU64,
+    ended: watch::Sender<u64>,
+    /// Rung by who does not want to wait for the next one.
+    asked: Notify,
+}
+
+impl Looks {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { begun: AtomicU64::new(0), ended: watch::Sender::new(0), asked: Notify::new() })
+    }
+
+    /// Waits for a look that begins now or later.
+    async fn one_more(&self) {
+        let next = self.begun.load(Ordering::SeqCst) + 1;
+        let mut ended = self.ended.subscribe();
+        self.asked.notify_one();
+        ended.wait_for(|ended| *ended >= next).await.ok();
+    }
+}
+
+impl Followers {
+    /// Looks at a source at once, and waits for the end of that or of following it.
+    pub(crate) async fn look_now(&self, source: &SourceName) {
+        let following = {
+            let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(source).map(|following| (Arc::clone(&following.looks), following.stop.clone()))
+        };
+        if let Some((looks, stop)) = following {
+            tokio::select! {
+                () = looks.one_more() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
 }
 
 /// Follows every source of the configuration, and no other one. What is followed as it should be goes on; what
@@ -52,7 +97,9 @@ pub(crate) fn follow_all(daemon: &Arc<Daemon>, trigger: &Trigger) {
             before.task
         });
         let stop = daemon.cancel.child_token();
-        let task = follow(Arc::clone(daemon), source.clone(), trigger.clone(), stop.clone());
+        let looks = Looks::new();
+        let task =
+            follow(Arc::clone(daemon), source.clone(), trigger.clone(), stop.clone(), Arc::clone(&looks));
         let task = daemon.tasks.spawn(async move {
             // Both would write the same mirror.
             if let Some(before) = before {
@@ -60,17 +107,24 @@ pub(crate) fn follow_all(daemon: &Arc<Daemon>, trigger: &Trigger) {
             }
             task.await;
         });
-        let following = Following { source: source.clone(), limits: limits.clone(), stop, task };
+        let following = Following { source: source.clone(), limits: limits.clone(), stop, looks, task };
         all.insert(source.name.clone(), following);
     }
 }
 
 /// Follows a source until it is told to stop.
-async fn follow(daemon: Arc<Daemon>, source: config::Source, mut trigger: Trigger, stop: CancellationToken) {
+async fn follow(
+    daemon: Arc<Daemon>,
+    source: config::Source,
+    mut trigger: Trigger,
+    stop: CancellationToken,
+    looks: Arc<Looks>,
+) {
     let mut pause = PATIENCE.0;
     let mut follower =
         Follower { daemon: &daemon, source: &source, git: None, commit: None, cache: Cache::default() };
     loop {
+        let number = looks.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let wait = match follower.look(&trigger).await {
             Ok(()) => {
                 pause = PATIENCE.0;
@@ -85,8 +139,10 @@ async fn follow(daemon: Arc<Daemon>, source: config::Source, mut trigger: Trigge
                 wait
             }
         };
+        looks.ended.send_replace(number);
         trigger = tokio::select! {
             () = stop.cancelled() => break,
+            () = looks.asked.notified() => Trigger::Poll,
             () = follower.hint() => Trigger::Commit,
             () = tokio::time::sleep(wait) => Trigger::Poll,
         };

@@ -121,6 +121,7 @@ async fn reconcile_newest(
     trigger: Trigger,
     extent: Extent,
 ) -> Result<Concluded, Failure> {
+    catch_up(daemon, key).await?;
     let world = daemon.world();
     let (checkout, target) = match newest(daemon, &world, key) {
         Ok(newest) => newest,
@@ -142,6 +143,16 @@ async fn reconcile_newest(
         concluded = publish::reconcile_and_look(&bench, &request, lease, trigger, extent) => concluded,
         never = supersede(daemon, key, &checkout, &bench.newer) => match never {},
     }
+}
+
+/// Looks at the source where somebody else has applied a commit since it was looked at: it may be newer than what
+/// is the newest here, and nobody wants to go back from it.
+async fn catch_up(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
+    let applied = daemon.store.applied(key).await?;
+    if applied.is_some_and(|applied| daemon.checkouts.may_be_behind(&key.source, &applied)) {
+        daemon.followers.look_now(&key.source).await;
+    }
+    Ok(())
 }
 
 /// Returns the newest commit of an environment, and where it runs.
