@@ -99,6 +99,7 @@ async fn reached<S: Store>(
         since: now,
         observed: now,
         checked: condition.checked,
+        as_of: proposal.as_of,
     };
     store.set_observation(key, &seen).await
 }
@@ -133,6 +134,7 @@ fn unknown(before: Option<Observation>, failure: &Failure, trouble: Option<&Fail
         since: now,
         observed: now,
         checked: None,
+        as_of: None,
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) struct Proposal {
     /// The bytes behind the digests of the plan.
     pub(crate) materials: Arc<Materials>,
     pub(crate) identity: Identity,
+    /// When that was read of which the target tells no change.
+    pub(crate) as_of: Option<Timestamp>,
     pub(crate) took: Took,
 }
 
@@ -159,7 +161,7 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     });
     let materials = Arc::new(std::mem::take(&mut wanted.materials));
     let took = Took { observe, plan: began.elapsed().saturating_sub(observe) };
-    Ok(Proposal { plan, desired, wanted, materials, identity, took })
+    Ok(Proposal { plan, desired, wanted, materials, identity, as_of: live.as_of, took })
 }
 
 /// Returns what drifts again and again, although it is repaired.

@@ -114,7 +114,8 @@ pub(crate) fn inspected_name(found: &ContainerInspectResponse) -> &str {
 
 impl Docker {
     pub(crate) async fn look(&self, identity: &Identity, wanted: &Wanted) -> Result<Live, TargetError> {
-        let (engine, sight) = join(self.engine(), self.see(identity, wanted)).await;
+        let look = self.mirror().look(identity);
+        let (engine, sight) = join(self.engine(), self.see(&look, identity, wanted)).await;
         // An engine that is too old is told to be, whatever else it cannot answer.
         let (mut engine, sight) = (engine?.clone(), sight?);
         engine.same_network = self.same_network(&sight.networks);
@@ -130,21 +131,24 @@ impl Docker {
         let hints = self.hints(identity, wanted, &facts, &live);
         add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);
         self.add_standbys(identity, wanted, facts, &mut live);
-        self.add_changed_files(identity, wanted, &mut live);
+        if self.is_local() {
+            self.add_changed_files(identity, wanted, &mut live);
+        } else {
+            self.add_changed_uploads(&look, &mut live).await?;
+        }
         live.foreign.sort();
         live.foreign.dedup();
         Ok(live)
     }
 
-    async fn see(&self, identity: &Identity, wanted: &Wanted) -> Result<Sight, TargetError> {
-        let look = self.mirror().look(identity);
+    async fn see(&self, look: &Look<'_>, identity: &Identity, wanted: &Wanted) -> Result<Sight, TargetError> {
         let lists = try_join3(
             look.ask(Question::Containers, self.every_container()),
             look.ask(Question::Networks, async { Ok(Arc::new(self.list_networks().await?)) }),
             look.ask(Question::Volumes, self.every_volume()),
         );
         let ((containers, networks, volumes), resolved) =
-            try_join(lists, self.resolve_images(&look, wanted)).await?;
+            try_join(lists, self.resolve_images(look, wanted)).await?;
         let (own, others): (Vec<Listed>, Vec<Listed>) =
             containers.iter().cloned().partition(|listed| listed.uid.as_ref() == Some(&identity.uid));
         let mut images: BTreeMap<String, Arc<ImageInspect>> = resolved
@@ -156,12 +160,12 @@ impl Docker {
         let is_zone = |network: &&Network| is_own(identity, network.labels.as_ref());
         let zones = networks.iter().filter(is_zone).filter(|network| look.must_see_members(network, &others));
         let (own, zones, missing) = try_join3(
-            try_join_all(own.iter().map(|listed| self.known_container(&look, &listed.id))),
-            try_join_all(zones.map(|network| self.members(&look, network))),
+            try_join_all(own.iter().map(|listed| self.known_container(look, &listed.id))),
+            try_join_all(zones.map(|network| self.members(look, network))),
             try_join_all(
                 missing
                     .into_iter()
-                    .map(async |id| Ok(self.known_image(&look, id).await?.map(|image| (id.clone(), image)))),
+                    .map(async |id| Ok(self.known_image(look, id).await?.map(|image| (id.clone(), image)))),
             ),
         )
         .await?;
@@ -311,9 +315,6 @@ impl Docker {
 
     /// Puts the digest of what is really there in place of a delivered file's own, where they differ.
     fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
-        if !self.is_local() {
-            return;
-        }
         for secret in [false, true] {
             self.mirror().watch(&environment_folder(self.settings(), identity, secret));
         }
@@ -324,6 +325,25 @@ impl Docker {
                 observed.spec = to_spec(&spec);
             }
         }
+    }
+
+    /// Puts what is really in the containers in place of the files that were put into them.
+    async fn add_changed_uploads(&self, look: &Look<'_>, live: &mut Live) -> Result<(), TargetError> {
+        let resources = live.resources.values_mut().filter(|observed| !observed.handle.is_empty());
+        let reads = resources.filter_map(|observed| {
+            let spec = from_spec::<ContainerSpec>(&observed.spec).ok()?;
+            (!spec.files.is_empty()).then_some(async move {
+                let call = async { Ok(Arc::new(self.uploaded(&observed.handle, &spec.files).await?)) };
+                let uploaded = look.ask(Question::Files(observed.handle.clone()), call).await?;
+                let files = uploaded.instead_of(&spec.files);
+                if files != spec.files {
+                    observed.spec = to_spec(&ContainerSpec { files, ..spec });
+                }
+                Ok::<_, TargetError>(uploaded.at)
+            })
+        });
+        live.as_of = try_join_all(reads).await?.into_iter().min();
+        Ok(())
     }
 }
 

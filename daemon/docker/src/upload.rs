@@ -1,9 +1,43 @@
-//! Delivered files on an engine that does not see this machine: they are put into the created container.
+//! Delivered files on an engine that does not see this machine: they are put into the created container, and read back
+//! from there.
 
-use bollard::{body_full, query_parameters::UploadToContainerOptionsBuilder};
+use std::{collections::BTreeMap, io::Read, pin::pin};
+
+use bollard::{
+    body_full,
+    query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder},
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use trueup_engine::{Blame, TargetError};
+use trueup_schema::ContentDigest;
 
-use crate::{Docker, body::Blueprint};
+use crate::{Docker, body::Blueprint, deliver::FileSpecs, failure::found, spec::FileSpec};
+
+/// How much is read of a file in a container, in bytes: more than any that is delivered has.
+const MOST: usize = 4 << 20;
+
+/// How many files of a container are read side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+/// What the files in a container hold; one that is not there is left out.
+#[derive(Debug)]
+pub(crate) struct Uploaded {
+    /// When they were read.
+    pub(crate) at: Timestamp,
+    digests: BTreeMap<String, ContentDigest>,
+}
+
+impl Uploaded {
+    /// Returns the files as they are, where `files` says as which they were put there.
+    pub(crate) fn instead_of(&self, files: &FileSpecs) -> FileSpecs {
+        let there = |(path, file): (&String, &FileSpec)| {
+            let digest = self.digests.get(path)?.clone();
+            Some((path.clone(), FileSpec { digest, ..file.clone() }))
+        };
+        files.iter().filter_map(there).collect()
+    }
+}
 
 impl Docker {
     /// Puts the plain files of a container into it, before it is started for the first time.
@@ -13,6 +47,48 @@ impl Docker {
         let sent = self.api().upload_to_container(id, Some(options), body_full(archive.into())).await;
         sent.map_err(|error| self.failed(format!("deliver the files of `{}`", blueprint.resource), &error))
     }
+
+    /// Reads the files of a container, running or not, by their paths in `files`.
+    pub(crate) async fn uploaded(&self, id: &str, files: &FileSpecs) -> Result<Uploaded, TargetError> {
+        let at = Timestamp::now();
+        let paths: Vec<String> = files.keys().cloned().collect();
+        let reads = stream::iter(paths).map(|path| async move {
+            let digest = self.read_file(id, &path).await?;
+            Ok(digest.map(|digest| (path, digest)))
+        });
+        let there: Vec<_> = reads.buffered(SIDE_BY_SIDE).try_collect().await?;
+        Ok(Uploaded { at, digests: there.into_iter().flatten().collect() })
+    }
+
+    /// Returns the digest of a file in a container; none when there is no such file.
+    async fn read_file(&self, id: &str, path: &str) -> Result<Option<ContentDigest>, TargetError> {
+        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+        let mut pieces = pin!(self.api().download_from_container(id, Some(options)));
+        let mut archive = Vec::new();
+        while archive.len() <= MOST {
+            let Some(piece) = pieces.next().await else { break };
+            let piece =
+                found(piece).map_err(|error| self.failed(format!("read `{path}` in a container"), &error))?;
+            let Some(piece) = piece else { return Ok(None) };
+            archive.extend_from_slice(&piece);
+        }
+        content(&archive).map_err(|error| {
+            TargetError::new(Blame::Target, format!("cannot unpack `{path}` of a container"))
+                .caused_by(&error)
+        })
+    }
+}
+
+/// Returns the digest of the one file in an archive, of as much of it as there is; none when it holds something else.
+fn content(archive: &[u8]) -> std::io::Result<Option<ContentDigest>> {
+    let mut archive = tar::Archive::new(archive);
+    let Some(file) = archive.entries()?.next().transpose()? else { return Ok(None) };
+    if !file.header().entry_type().is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST as u64).read_to_end(&mut bytes)?;
+    Ok(Some(ContentDigest::of_plain(&bytes)))
 }
 
 fn archive(blueprint: &Blueprint<'_>) -> Result<Vec<u8>, TargetError> {

@@ -473,6 +473,10 @@ pub struct Observation {
     /// When all its checks were tried last; none when nothing says so.
     #[serde(default)]
     pub checked: Option<Timestamp>,
+    /// When that was read of which the target tells no change, such as files in the containers of a remote engine;
+    /// none where there is no such thing.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
 }
 
 impl Observation {

@@ -15,6 +15,10 @@ pub struct Live {
     pub resources: BTreeMap<ResourceId, Observed>,
     /// What stands in the way or where it does not belong.
     pub foreign: Vec<Foreign>,
+    /// When that was read of which the target tells no change, such as files inside containers; the oldest time, and
+    /// none where there is no such thing.
+    #[serde(default)]
+    pub as_of: Option<Timestamp>,
     /// What the adapter wants to remember for its own `compile`: versions, image ids, subnets in use.
     /// Not compared and not part of a plan.
     #[serde(skip)]

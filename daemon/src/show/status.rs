@@ -109,10 +109,14 @@ impl Row {
         }
         match &self.seen {
             Some(seen) if !seen.why.is_empty() => seen.why.clone(),
-            Some(seen) => match ago(seen.observed, now).as_str() {
-                "now" => "observed now".into(),
-                ago => format!("observed {ago} ago"),
-            },
+            Some(seen) => {
+                let when = |at| match ago(at, now).as_str() {
+                    "now" => "now".to_owned(),
+                    ago => format!("{ago} ago"),
+                };
+                let files = seen.as_of.map(|at| format!("; files inside containers as of {}", when(at)));
+                format!("observed {}{}", when(seen.observed), files.unwrap_or_default())
+            }
             None => "not observed yet".into(),
         }
     }
@@ -129,6 +133,7 @@ impl Row {
             let mut row = row.clone();
             if let Some(seen) = &mut row.seen {
                 seen.observed = seen.since;
+                seen.as_of = None;
             }
             row
         };
@@ -182,6 +187,7 @@ pub(crate) fn status_json(rows: &mut [Row], now: Timestamp) -> Value {
                 "compared": row.seen.as_ref().and_then(|seen| seen.revision.as_ref()),
                 "since": row.since(),
                 "observed": row.seen.as_ref().map(|seen| seen.observed),
+                "asOf": row.seen.as_ref().and_then(|seen| seen.as_of),
                 "why": row.why(now),
                 "hold": row.hold(),
                 "suspended": row.suspended,
@@ -209,6 +215,7 @@ mod tests {
             since: at(1),
             observed: at(2),
             checked: None,
+            as_of: None,
         };
         let row = |seen: Observation| Row {
             key: EnvKey { source: "git".parse().unwrap(), environment: "dev".parse().unwrap() },

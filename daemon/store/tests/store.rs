@@ -260,6 +260,7 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
         since: at(second),
         observed: at(second),
         checked: None,
+        as_of: None,
     };
     for (sync, second, since) in
         [(SyncStatus::Synced, 1, 1), (SyncStatus::Synced, 2, 1), (SyncStatus::OutOfSync, 3, 3)]
@@ -291,6 +292,7 @@ fn seen_at(commit: &str) -> Observation {
         since: at,
         observed: at,
         checked: None,
+        as_of: None,
     }
 }
 

@@ -14,8 +14,8 @@ use crate::Docker;
 const PATIENCE: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
 
 /// How long answers are believed at most. The engine is silent about some things, such as a stopped container
-/// that joins a network, and a connection over a network may have died unnoticed. What else has to be looked
-/// at from time to time, such as files in the containers of a remote engine, belongs here too.
+/// that joins a network or a program that writes into its own files, and a connection over a network may have died
+/// unnoticed.
 const AUDIT: Duration = Duration::from_mins(10);
 
 /// How the hearing of events ended.

@@ -22,6 +22,8 @@ pub(crate) enum Question {
     Members(String),
     /// Which image this id or reference means.
     Image(String),
+    /// What the files hold that were put into the container of this id.
+    Files(String),
 }
 
 impl Question {
@@ -34,6 +36,7 @@ impl Question {
             | (Self::Image(_), Event::Image) => true,
             (Self::Containers, Event::Container { listed, .. }) => *listed,
             (Self::Container(id), Event::Container { id: of, .. } | Event::Member { container: of, .. })
+            | (Self::Files(id), Event::Container { id: of, .. })
             | (Self::Members(id), Event::Network { id: of, .. } | Event::Member { network: of, .. }) => {
                 id == of
             }

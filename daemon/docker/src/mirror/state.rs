@@ -203,7 +203,9 @@ impl State {
         if let Some(reader) = self.readers.get_mut(key) {
             reader.acting = reader.acting.saturating_sub(1);
             reader.acted = Some(now);
-            touched.extend(reader.asked.keys().cloned());
+            // No act writes into a container that there is already.
+            let asked = reader.asked.keys().filter(|question| !matches!(question, Question::Files(_)));
+            touched.extend(asked.cloned());
         }
         self.memo.doubt(|question, _| touched.contains(question));
     }

@@ -34,6 +34,10 @@ enum Deed {
     Touch {
         id: u8,
     },
+    /// Into its files.
+    Write {
+        id: u8,
+    },
     Rename {
         id: u8,
         name: &'static str,
@@ -95,6 +99,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let deed = prop_oneof![
         2 => (id.clone(), name.clone(), of).prop_map(|(id, name, of)| Deed::Create { id, name, of }),
         2 => id.clone().prop_map(|id| Deed::Touch { id }),
+        1 => id.clone().prop_map(|id| Deed::Write { id }),
         1 => (id.clone(), name.clone()).prop_map(|(id, name)| Deed::Rename { id, name }),
         1 => id.clone().prop_map(|id| Deed::Destroy { id }),
         1 => (network.clone(), name.clone()).prop_map(|(id, name)| Deed::Network { id, name }),
@@ -119,6 +124,8 @@ struct Container {
     name: String,
     uid: Option<String>,
     touched: u32,
+    /// What its files hold: no act of our own writes there.
+    written: u32,
     networks: BTreeSet<String>,
 }
 
@@ -145,6 +152,12 @@ impl Engine {
             Deed::Touch { id } | Deed::Act { id, .. } => {
                 if let Some(container) = self.containers.get_mut(&container_id(*id)) {
                     container.touched += 1;
+                }
+                self.of_container(*id, false, None)
+            }
+            Deed::Write { id } => {
+                if let Some(container) = self.containers.get_mut(&container_id(*id)) {
+                    container.written += 1;
                 }
                 self.of_container(*id, false, None)
             }
@@ -226,6 +239,7 @@ impl Engine {
                 format!("{:?}", members.map(|(id, one)| (id, &one.name)).collect::<Vec<_>>())
             }
             Question::Image(name) => format!("{:?}", self.images.get(name)),
+            Question::Files(id) => format!("{:?}", self.containers.get(id).map(|one| one.written)),
         }
     }
 }
@@ -260,6 +274,7 @@ fn picture(environment: &str, mut ask: impl FnMut(&Question) -> String) -> Vec<S
         containers.lines().filter(|line| line.ends_with(&own)).filter_map(|line| line.split(' ').next());
     for id in ids {
         seen.push(ask(&Question::Container(id.to_owned())));
+        seen.push(ask(&Question::Files(id.to_owned())));
     }
     let networks = ask(&Question::Networks);
     for id in ["n0", "n1", "n2"].into_iter().filter(|id| networks.contains(&format!("{id:?}: \"{prefix}"))) {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     process::Command,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use trueup_docker::Change;
+use trueup_docker::{Change, Locality};
 use trueup_engine::{EnvKey, Execute, TargetError};
 use trueup_plan::{Act, Live, Probe};
 
@@ -18,7 +19,7 @@ use crate::{
     Test,
     counter::Counter,
     rig::Rig,
-    world::{IMAGE, World, failure, in_world, workload},
+    world::{Content::Plain, IMAGE, World, failure, in_world, workload},
 };
 
 /// How long a change may take to be told on a machine that does other things too; a second on one that does not.
@@ -36,6 +37,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("live::a_stream_that_broke_is_taken_up_again", reconnects),
         ("live::probes_by_exec_cost_nothing", exec_is_free),
         ("live::a_changed_image_is_told_and_seen", images),
+        ("live::files_in_containers_of_a_remote_engine_are_read_back", uploads),
     ]
 }
 
@@ -51,10 +53,25 @@ fn followed<F>(rig: &Rig, test: impl FnOnce(Followed) -> F) -> Result<(), Failed
 where
     F: Future<Output = Result<(), Failed>>,
 {
+    let declare = |world: &mut World| {
+        world.declare("web", json!({"workload": "stateful", "volumes": [{"name": "data", "path": "/data"}]}));
+    };
+    followed_with(rig, declare, test)
+}
+
+/// With what `declare` wants.
+fn followed_with<F>(
+    rig: &Rig,
+    declare: impl FnOnce(&mut World),
+    test: impl FnOnce(Followed) -> F,
+) -> Result<(), Failed>
+where
+    F: Future<Output = Result<(), Failed>>,
+{
     in_world(rig, async |mut world| {
+        declare(&mut world);
         let counter = Counter::start(&rig.engine, &world.folder.path().join("counter.sock"));
         world.reach_by(&counter.address());
-        world.declare("web", json!({"workload": "stateful", "volumes": [{"name": "data", "path": "/data"}]}));
         world.up().await?;
         let cancel = CancellationToken::new();
         let (docker, token) = (world.docker.clone(), cancel.clone());
@@ -189,6 +206,44 @@ fn no_calls(rig: &Rig) -> Result<(), Failed> {
         let calls = live.counter.take();
         if calls.iter().any(|call| call.contains("/json")) {
             return Err(format!("a check asked for {calls:?}").into());
+        }
+        Ok(())
+    })
+}
+
+/// What goes through the engine is told; what a program writes there is seen by whoever asks anew.
+fn uploads(rig: &Rig) -> Result<(), Failed> {
+    let declare = |world: &mut World| {
+        world.settings.locality = Locality::Remote;
+        let script = "test \"$(stat -c %a:%u /etc/a.conf)\" = 444:7";
+        world.declare(
+            "web",
+            json!({"health": {"tcp": null, "exec": ["/bin/sh", "-c", script], "startup": "2m"}}),
+        );
+        world.deliver("web", "/etc/a.conf", Plain("a\n"), 7);
+        world.deliver("web", "/etc/b.conf", Plain("b\n"), 7);
+    };
+    followed_with(rig, declare, async |live| {
+        let digests = |live: &Live| live.resources[&workload("web")].spec["files"].clone();
+        let (first, desired) = live.world.look().await?;
+        assert_eq!(digests(&first), desired.resources[&workload("web")].spec["files"]);
+        assert!(live.calls().is_empty(), "what was read once is known");
+        let (id, read) = (first.resources[&workload("web")].handle.clone(), first.as_of);
+        assert!(read.is_some());
+        let path = live.world.folder.path().join("mine.conf");
+        fs::write(&path, "mine\n")?;
+        live.docker(&["cp", &path.to_string_lossy(), &format!("{id}:/etc/a.conf")])?;
+        live.told().await?;
+        let changed = live.quiet().await?;
+        assert_ne!(digests(&changed)["/etc/a.conf"], digests(&first)["/etc/a.conf"]);
+        assert_eq!(digests(&changed)["/etc/b.conf"], digests(&first)["/etc/b.conf"]);
+        assert!(changed.as_of > read);
+        for (deed, is_there) in [("echo mine > /etc/b.conf", true), ("rm /etc/b.conf", false)] {
+            let before = digests(&live.world.look_anew().await?);
+            live.docker(&["exec", &id, "sh", "-c", deed])?;
+            let after = digests(&live.world.look_anew().await?);
+            assert_eq!(after.get("/etc/b.conf").is_some(), is_there, "{deed}: {after}");
+            assert_ne!(before.get("/etc/b.conf"), after.get("/etc/b.conf"), "{deed}");
         }
         Ok(())
     })

@@ -41,7 +41,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 /// One environment on one engine.
 pub(crate) struct World {
     pub(crate) docker: Docker,
-    settings: Settings,
+    pub(crate) settings: Settings,
     /// The engine's own address.
     engine: String,
     pub(crate) api: bollard::Docker,
