@@ -193,23 +193,34 @@ pub(crate) fn networks(
     endpoints
         .filter(|(name, _)| name.as_str() != "none")
         .map(|(name, settings)| {
-            let key = zones.get(name).cloned().unwrap_or_else(|| format!("other:{name}"));
-            (key, endpoint(settings, id))
+            let found = endpoint(settings, id);
+            match zones.get(name) {
+                Some(zone) => (zone.clone(), found),
+                // An engine lets an address be chosen only where the subnet was: another one is as good here.
+                None => {
+                    (format!("other:{name}"), EndpointSpec { address: chosen_address(settings), ..found })
+                }
+            }
         })
         .collect()
 }
 
 /// Reads one endpoint. Engines before 25.0 add the short id to the aliases.
 pub(crate) fn endpoint(settings: &EndpointSettings, id: &str) -> EndpointSpec {
-    let configured = settings.ipam_config.as_ref().and_then(|ipam| ipam.ipv4_address.clone());
-    let address = configured.filter(|text| !text.is_empty());
-    let address = address.or_else(|| settings.ip_address.clone()).filter(|text| !text.is_empty());
+    let address =
+        chosen_address(settings).or_else(|| settings.ip_address.clone()).filter(|text| !text.is_empty());
     let given = settings.aliases.iter().flatten();
     let mut aliases: Vec<String> =
         given.filter(|alias| id.is_empty() || !id.starts_with(alias.as_str())).cloned().collect();
     aliases.sort();
     aliases.dedup();
     EndpointSpec { aliases, address, standby: None }
+}
+
+/// Returns the address that was asked for.
+fn chosen_address(settings: &EndpointSettings) -> Option<String> {
+    let address = settings.ipam_config.as_ref().and_then(|ipam| ipam.ipv4_address.clone());
+    address.filter(|text| !text.is_empty())
 }
 
 fn ports(host: &HostConfig, hint: Option<&ContainerSpec>) -> BTreeMap<String, PortSpec> {

@@ -2,11 +2,14 @@
 
 use std::{path::Path, time::Duration};
 
+use bollard::models::{
+    EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use trueup_docker::ContainerSpec;
 use trueup_engine::{Blame, Execute, RunContext};
-use trueup_plan::{Act, Kind};
+use trueup_plan::{Act, Kind, Live};
 
 use crate::{
     Test,
@@ -26,6 +29,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_committed_replacement_leaves_nothing_behind", replace_and_finish),
         ("a_first_bring_up_that_is_taken_back_leaves_nothing", bring_up_and_undo),
         ("limits_and_networks_change_in_place_and_back", update_and_undo),
+        ("networks_of_others_are_left_in_place_and_joined_again", other_networks),
         ("what_somebody_removed_before_its_update_is_made_again", update_of_removed),
         ("what_somebody_removed_and_cannot_be_made_again_is_left_to_the_next_plan", update_of_lost),
         ("a_limit_is_taken_away_in_place", remove_limits),
@@ -164,6 +168,45 @@ fn bring_up_and_undo(rig: &Rig) -> Result<(), Failed> {
 
 fn update_act(old: trueup_plan::Aside, after: Value, fields: &[&str]) -> Act {
     Act::Update { before: old, after, fields: fields.iter().map(|field| (*field).to_owned()).collect() }
+}
+
+/// An engine chooses the address in a network whose subnet it chose, and lets nobody else do so.
+fn other_networks(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let resource = workload("web");
+        let mine = world.engine_name("mine");
+        let made = NetworkCreateRequest { name: mine.clone(), ..NetworkCreateRequest::default() };
+        world.api.create_network(made).await?;
+        for (network, aliases) in [("bridge", None), (mine.as_str(), Some(vec!["web.mine".to_owned()]))] {
+            let endpoint_config = Some(EndpointSettings { aliases, ..EndpointSettings::default() });
+            let request = NetworkConnectRequest { container: world.engine_name("web"), endpoint_config };
+            world.api.connect_network(network, request).await?;
+        }
+        let ended = async {
+            let (before, desired) = world.look().await?;
+            let after = desired.resources[&resource].spec.clone();
+            let act = update_act(world.aside(&resource).await?, after, &["networks"]);
+            let (run, acts) = (world.next_run(), vec![(resource.clone(), act)]);
+            world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+            let (live, desired) = world.look().await?;
+            assert_eq!(live.resources[&resource].spec, desired.resources[&resource].spec);
+            world.undo(&run, &acts).await?;
+            let networks = |live: &Live| live.resources[&resource].spec["networks"].clone();
+            same("another network", &networks(&before), &networks(&world.look().await?.0))
+        };
+        let ended = ended.await;
+        world
+            .api
+            .disconnect_network(
+                &mine,
+                NetworkDisconnectRequest { container: world.engine_name("web"), force: None },
+            )
+            .await?;
+        world.api.remove_network(&mine).await?;
+        ended
+    })
 }
 
 fn update_and_undo(rig: &Rig) -> Result<(), Failed> {
