@@ -1,6 +1,7 @@
 //! One test's own world: a repository, a configuration, a store and names of its own on a shared engine.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs,
     io::{Read, Write},
@@ -416,6 +417,18 @@ impl Lab {
         Ok(status["environments"][0].clone())
     }
 
+    /// Waits until the daemon has no more reason to look at the environment.
+    pub(crate) fn settle(&self) -> Result<(), Failed> {
+        let last = Cell::new(Value::Null);
+        self.wait_until("the daemon to come to rest", || {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = self.status_if_known()?;
+            let is_same = now["holder"].is_null() && now["observed"] == last.take();
+            last.set(now["observed"].clone());
+            Ok(is_same)
+        })
+    }
+
     /// Waits until something is so; fails with the daemon's log.
     pub(crate) fn wait_until(&self, what: &str, so: impl Fn() -> Result<bool, Failed>) -> Result<(), Failed> {
         let start = Instant::now();
@@ -455,9 +468,9 @@ impl Lab {
         }
     }
 
-    /// Runs the engine's own client.
+    /// Runs the engine's own client, which would wait for ever for an engine that is stuck.
     pub(crate) fn docker(&self, arguments: &[&str]) -> Result<String, Failed> {
-        text_of(Command::new("docker").args(["-H", &self.engine.docker]).args(arguments))
+        text_of(Command::new("timeout").args(["300", "docker", "-H", &self.engine.docker]).args(arguments))
     }
 
     fn ids(&self, arguments: &[&str]) -> Result<Vec<String>, Failed> {

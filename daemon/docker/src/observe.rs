@@ -10,6 +10,7 @@ use std::{
 };
 
 use bollard::{
+    errors::Error,
     models::{ContainerInspectResponse, ContainerSummary, ImageInspect, Network, NetworkInspect, Volume},
     query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
 };
@@ -36,6 +37,10 @@ use crate::{
     spec::{ContainerSpec, VolumeSpec, from_spec, to_spec},
     zones::{Addresses, network_specs},
 };
+
+/// What is known to keep an engine from answering about one container while it answers about others: seen with 20.10.
+const STUCK: &str =
+    "one that was paused while a command began in it keeps the engine waiting until its cgroup is thawed";
 
 /// Everything that an engine was asked for.
 pub(crate) struct Sight {
@@ -254,8 +259,13 @@ impl Docker {
         name: &str,
     ) -> Result<Option<ContainerInspectResponse>, TargetError> {
         let none = None::<bollard::query_parameters::InspectContainerOptions>;
-        found(self.api().inspect_container(name, none).await)
-            .map_err(|error| self.failed(format!("look at the container `{name}`"), &error))
+        found(self.api().inspect_container(name, none).await).map_err(|error| {
+            let failure = self.failed(format!("look at the container `{name}`"), &error);
+            match error {
+                Error::RequestTimeoutError => failure.help(STUCK),
+                _ => failure,
+            }
+        })
     }
 
     /// Returns whether the engine's bridges are in our network namespace.
