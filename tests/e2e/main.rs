@@ -20,6 +20,7 @@ mod random;
 mod relay;
 mod rig;
 mod secrecy;
+mod soak;
 mod sources;
 mod supersede;
 mod transaction;
@@ -53,7 +54,8 @@ fn main() {
         trials.push(missing(part, reason));
     }
     let together = libtest_mimic::run(&arguments, trials);
-    let alone: Vec<_> = rig.engines().iter().flat_map(outage::trials).collect();
+    let mut alone: Vec<_> = rig.engines().iter().flat_map(outage::trials).collect();
+    alone.extend(rig.engines().iter().flat_map(soak::trials));
     let one_by_one = Arguments { test_threads: Some(1), ..arguments };
     let alone = libtest_mimic::run(&one_by_one, alone);
     together.exit_if_failed();

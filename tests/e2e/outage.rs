@@ -36,14 +36,14 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
 }
 
 /// Kills the engine, and starts it again.
-fn kill_and_restart(engine: &Engine) -> Result<(), Failed> {
+pub(crate) fn kill_and_restart(engine: &Engine) -> Result<(), Failed> {
     let pid = fs::read_to_string(&engine.pid_file)?;
     text_of(Command::new("kill").args(["-9", pid.trim()]))?;
     restart(engine)
 }
 
 /// Starts the engine again; one that runs is asked to stop before, as a service manager does it.
-fn restart(engine: &Engine) -> Result<(), Failed> {
+pub(crate) fn restart(engine: &Engine) -> Result<(), Failed> {
     text_of(Command::new("sh").args(["-c", &engine.restart])).map(drop)
 }
 
