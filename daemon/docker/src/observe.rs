@@ -15,6 +15,7 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListVolumesOptionsBuilder},
 };
 use futures::future::{join, try_join, try_join_all, try_join3};
+use jiff::Timestamp;
 use trueup_engine::{Identity, TargetError, Wanted};
 use trueup_plan::{Foreign, Kind, Live, Observed, ResourceId, State};
 use trueup_schema::manifest::{self, Update, Workload};
@@ -339,21 +340,28 @@ impl Docker {
 
     /// Puts what is really in the containers in place of the files that were put into them.
     async fn add_changed_uploads(&self, look: &Look<'_>, live: &mut Live) -> Result<(), TargetError> {
-        let resources = live.resources.values_mut().filter(|observed| !observed.handle.is_empty());
-        let reads = resources.filter_map(|observed| {
-            let spec = from_spec::<ContainerSpec>(&observed.spec).ok()?;
-            (!spec.files.is_empty()).then_some(async move {
-                let call = async { Ok(Arc::new(self.uploaded(&observed.handle, &spec.files).await?)) };
-                let uploaded = look.ask(Question::Files(observed.handle.clone()), call).await?;
-                let files = uploaded.instead_of(&spec.files);
-                if files != spec.files {
-                    observed.spec = to_spec(&ContainerSpec { files, ..spec });
-                }
-                Ok::<_, TargetError>(uploaded.at)
-            })
-        });
-        live.as_of = try_join_all(reads).await?.into_iter().min();
+        let reads = live.resources.values_mut().map(|observed| self.add_uploads_of(look, observed));
+        live.as_of = try_join_all(reads).await?.into_iter().flatten().min();
         Ok(())
+    }
+
+    /// Does so for one resource; returns when its files were read, if it has any.
+    async fn add_uploads_of(
+        &self,
+        look: &Look<'_>,
+        observed: &mut Observed,
+    ) -> Result<Option<Timestamp>, TargetError> {
+        let Ok(spec) = from_spec::<ContainerSpec>(&observed.spec) else { return Ok(None) };
+        if spec.files.is_empty() {
+            return Ok(None);
+        }
+        let call = async { Ok(Arc::new(self.uploaded(&observed.handle, &spec.files).await?)) };
+        let uploaded = look.ask(Question::Files(observed.handle.clone()), call).await?;
+        let files = uploaded.instead_of(&spec.files);
+        if files != spec.files {
+            observed.spec = to_spec(&ContainerSpec { files, ..spec });
+        }
+        Ok(Some(uploaded.at))
     }
 }
 
