@@ -153,7 +153,9 @@ impl Progress for Log {
             Some(error) if error.blame == Blame::Cancelled => {
                 tracing::info!(%resource, seconds, "not waited for any more");
             }
-            Some(error) => tracing::warn!(%resource, seconds, step = %step.key, "failed: {error}"),
+            Some(error) => {
+                tracing::warn!(%resource, seconds, step = %step.key, "failed: {}", error.one_line())
+            }
         }
     }
 
@@ -162,7 +164,8 @@ impl Progress for Log {
         match error {
             None => tracing::info!(%resource, seconds, step = %step.key, "taken back"),
             Some(error) => {
-                tracing::warn!(%resource, seconds, step = %step.key, "cannot be taken back: {error}");
+                let why = error.one_line();
+                tracing::warn!(%resource, seconds, step = %step.key, "cannot be taken back: {why}");
             }
         }
     }

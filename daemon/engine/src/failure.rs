@@ -58,6 +58,14 @@ impl TargetError {
         }
         self
     }
+
+    /// Returns the message and the outermost of what lies behind it, for a place that has one line.
+    pub fn one_line(&self) -> String {
+        match self.causes.first() {
+            Some(cause) => format!("{}: {cause}", self.message),
+            None => self.message.clone(),
+        }
+    }
 }
 
 impl std::error::Error for TargetError {}

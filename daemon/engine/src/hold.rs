@@ -90,7 +90,7 @@ impl Outcome {
             .to_string(),
             Self::RolledBack { fault } => format!("{commit} was rolled back: {}", fault.error.message),
             Self::RollbackFailed { fault, left } => {
-                let stuck = left.first().map_or("", |fault| fault.error.message.as_str());
+                let stuck = left.first().map_or_else(String::new, |fault| fault.error.one_line());
                 format!("{commit} failed ({}), and so did the way back: {stuck}", fault.error.message)
             }
             Self::Kept { fault } => format!("{commit} failed and was kept: {}", fault.error.message),

@@ -30,7 +30,7 @@ pub enum RecoverError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Something could not be taken back.
-    #[error("run {run} of `{env}` could not be brought to an end: {}", left.first().map_or("", |fault| &fault.error.message))]
+    #[error("run {run} of `{env}` could not be brought to an end: {}", left.first().map_or_else(String::new, |fault| fault.error.one_line()))]
     Leave {
         /// The environment.
         env: EnvKey,

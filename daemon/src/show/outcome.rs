@@ -38,7 +38,7 @@ pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String
 
 /// Says what a run that succeeded could not clean up.
 pub(crate) fn left(fault: &Fault) -> String {
-    format!("{}; it is cleaned up before the next run", fault.error.message)
+    format!("{}; it is cleaned up before the next run", fault.error.one_line())
 }
 
 /// The lines of a run that was not applied.
@@ -56,7 +56,7 @@ fn ended(proposal: &Proposal, outcome: &Outcome, seconds: &str, run: trueup_engi
         lines.extend(origin(proposal, fault).map(|from| format!("  from    {from}")));
     }
     if let Outcome::RollbackFailed { left, .. } = outcome {
-        lines.extend(left.iter().map(|fault| format!("  stuck   {}", fault.error.message)));
+        lines.extend(left.iter().map(|fault| format!("  stuck   {}", fault.error.one_line())));
     }
     lines.push(format!("  now     {}", now(plan, outcome)));
     lines.push(format!("  next    {}", next(plan, outcome)));
