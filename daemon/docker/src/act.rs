@@ -249,11 +249,11 @@ impl Docker {
                 None => self.container(&name).await?.filter(|found| is_again(run, found)),
                 found => found,
             },
-            None => self.container(&name).await?,
+            None => self.created(run, resource).await?,
         };
         match found {
-            Some(found) if old.is_some() || run_of(&found) == run.run.to_string() => self.stop(&found).await,
-            _ => Ok(()),
+            Some(found) => self.stop(&found).await,
+            None => Ok(()),
         }
     }
 

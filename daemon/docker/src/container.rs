@@ -7,7 +7,7 @@ use bollard::{
         StartContainerOptions, StopContainerOptions,
     },
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use trueup_engine::{Blame, RunContext, TargetError};
 use trueup_plan::{Aside, Kind, ResourceId};
 use trueup_schema::ComponentName;
@@ -19,7 +19,7 @@ use crate::{
     failure::{already, gone, moved},
     image::is_same,
     inspect,
-    names::{RUN, aside_name, engine_name},
+    names::{ENV_UID, Labels, RUN, aside_name, container_resource, engine_name},
     observe::inspected_name,
     spec::{ContainerSpec, from_spec},
 };
@@ -196,17 +196,37 @@ impl Docker {
         gone(removed).map_err(|error| self.failed(format!("remove the container `{id}`"), &error))
     }
 
-    /// Removes the container that this run created under `name`, if there is one.
-    pub(crate) async fn remove_created(
+    /// Returns the container that this run created for a resource, under whichever name it has now.
+    pub(crate) async fn created(
         &self,
         run: &RunContext,
-        name: &str,
+        resource: &ResourceId,
+    ) -> Result<Option<ContainerInspectResponse>, TargetError> {
+        let by = run.run.to_string();
+        let named = self.container(&engine_name(&run.identity, resource)).await?;
+        if named.as_ref().is_some_and(|found| run_of(found) == by) {
+            return Ok(named);
+        }
+        let labels = vec![format!("{ENV_UID}={}", run.identity.uid), format!("{RUN}={by}")];
+        let listed = self.list_containers(HashMap::from([("label".to_owned(), labels)])).await?;
+        let is_of_resource =
+            |labels: &Labels| container_resource(labels).is_some_and(|listed| listed == *resource);
+        let renamed = listed.iter().find(|listed| listed.labels.as_ref().is_some_and(is_of_resource));
+        match renamed.and_then(|listed| listed.id.as_deref()) {
+            Some(id) => self.container(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Removes the container that this run created for a resource, if there is one.
+    async fn remove_created(
+        &self,
+        run: &RunContext,
+        resource: &ResourceId,
         except: Option<&str>,
     ) -> Result<(), TargetError> {
-        let Some(found) = self.container(name).await? else { return Ok(()) };
-        if run_of(&found) != run.run.to_string() || except == Some(id_of(&found)) {
-            return Ok(());
-        }
+        let created = self.created(run, resource).await?;
+        let Some(found) = created.filter(|found| except != Some(id_of(found))) else { return Ok(()) };
         if is_running(&found) {
             self.stop(&found).await?;
         }
@@ -220,8 +240,7 @@ impl Docker {
         resource: &ResourceId,
         replaces: Option<&Aside>,
     ) -> Result<(), TargetError> {
-        let name = engine_name(&run.identity, resource);
-        self.remove_created(run, &name, replaces.map(|old| old.handle.as_str())).await?;
+        self.remove_created(run, resource, replaces.map(|old| old.handle.as_str())).await?;
         if let Some(old) = replaces {
             self.put_back(run, resource, old).await?;
         }

@@ -2,8 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use bollard::models::{
-    EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest,
+use bollard::{
+    models::{EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest},
+    query_parameters::RenameContainerOptionsBuilder,
 };
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("what_was_created_reads_back_as_declared", reads_back),
         ("a_replacement_that_is_taken_back_leaves_everything_as_it_was", replace_and_undo),
         ("a_replacement_can_be_taken_back_from_every_point", undo_from_every_point),
+        ("a_replacement_that_somebody_renamed_is_taken_back", renamed_meanwhile),
         ("a_committed_replacement_leaves_nothing_behind", replace_and_finish),
         ("a_first_bring_up_that_is_taken_back_leaves_nothing", bring_up_and_undo),
         ("limits_and_networks_change_in_place_and_back", update_and_undo),
@@ -107,6 +109,27 @@ fn replace_and_undo(rig: &Rig) -> Result<(), Failed> {
         assert_ne!(before, world.picture().await?);
         world.undo(&run, &acts).await?;
         same("not as it was", &before, &world.picture().await?)
+    })
+}
+
+/// It holds the addresses that the one before it needs, whatever it is called.
+fn renamed_meanwhile(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let before = world.picture().await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let acts = world.replacement(&workload("web")).await?;
+        for done in 1..=acts.len() {
+            let (run, first) = (world.next_run(), acts[..done].to_vec());
+            world.execute(&run, &first).await.map_err(|error| failure(&error))?;
+            let name = world.engine_name("web");
+            let mine = RenameContainerOptionsBuilder::new().name(&format!("{name}.mine")).build();
+            world.api.rename_container(&name, mine).await?;
+            world.undo(&run, &first).await?;
+            same(&format!("not as it was, after {done} acts"), &before, &world.picture().await?)?;
+        }
+        Ok(())
     })
 }
 
