@@ -154,7 +154,7 @@ impl Progress for Log {
                 tracing::info!(%resource, seconds, "not waited for any more");
             }
             Some(error) => {
-                tracing::warn!(%resource, seconds, step = %step.key, "failed: {}", error.one_line())
+                tracing::warn!(%resource, seconds, step = %step.key, "failed: {}", error.one_line());
             }
         }
     }

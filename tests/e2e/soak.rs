@@ -18,7 +18,7 @@ use crate::{
     random::{Random, say},
     rig::Engine,
 };
-use deeds::{BY_HAND, KILLS};
+use deeds::{KILLS, by_hand};
 use manifests::{COMMITS, Manifests};
 
 /// How much of the whole is done without being asked, in hundredths.
@@ -137,7 +137,8 @@ impl Soak {
     /// Changes something by hand. What a run replaces at the moment cannot be changed, so another thing is.
     fn by_hand(&mut self) -> Result<String, Failed> {
         for _ in 0..50 {
-            let (name, change) = BY_HAND[self.random.below(BY_HAND.len())];
+            let all = by_hand(&self.lab.engine);
+            let (name, change) = all[self.random.below(all.len())];
             let component = self.manifests.any(&mut self.random);
             if change(&self.lab, &format!("{}-{component}", self.lab.env)).is_ok() {
                 return Ok(format!("by hand: {name}"));
@@ -241,7 +242,8 @@ impl Soak {
             "{name} soak: memory {} and {} kB, open files {} and {}, at first and in the end",
             memory[0], memory[1], files[0], files[1]
         ));
-        let kinds = [("commit: ", COMMITS.len()), ("by hand: ", BY_HAND.len()), ("kill: ", KILLS.len())];
+        let by_hand = by_hand(&self.lab.engine).len();
+        let kinds = [("commit: ", COMMITS.len()), ("by hand: ", by_hand), ("kill: ", KILLS.len())];
         for (kind, all) in kinds {
             let of_kind = || self.done.iter().filter(|(what, _)| what.starts_with(kind));
             let (covered, times) = (of_kind().count(), of_kind().map(|(_, times)| times).sum::<usize>());
