@@ -198,7 +198,8 @@ pub(crate) fn networks(
                 Some(zone) => (zone.clone(), found),
                 // An engine lets an address be chosen only where the subnet was: another one is as good here.
                 None => {
-                    (format!("other:{name}"), EndpointSpec { address: chosen_address(settings), ..found })
+                    let address = chosen_address(settings);
+                    (format!("other:{name}"), EndpointSpec { address, undeclared: true, ..found })
                 }
             }
         })
@@ -214,7 +215,7 @@ pub(crate) fn endpoint(settings: &EndpointSettings, id: &str) -> EndpointSpec {
         given.filter(|alias| id.is_empty() || !id.starts_with(alias.as_str())).cloned().collect();
     aliases.sort();
     aliases.dedup();
-    EndpointSpec { aliases, address, standby: None }
+    EndpointSpec { aliases, address, ..EndpointSpec::default() }
 }
 
 /// Returns the address that was asked for.

@@ -191,6 +191,9 @@ pub struct EndpointSpec {
     /// The address that a new version takes while this one still runs; only with `startFirst`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<String>,
+    /// Whether the network is none of the environment's: somebody else has brought the container into it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undeclared: bool,
 }
 
 /// A published port.

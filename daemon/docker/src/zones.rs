@@ -137,6 +137,7 @@ impl Addresses {
             aliases,
             address: planned.and_then(|planned| text(planned.address)),
             standby: planned.and_then(|planned| text(planned.standby)),
+            undeclared: false,
         }
     }
 }

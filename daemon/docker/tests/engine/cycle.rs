@@ -209,6 +209,9 @@ fn other_networks(rig: &Rig) -> Result<(), Failed> {
         }
         let ended = async {
             let (before, desired) = world.look().await?;
+            // What a plan compares is what has a value.
+            let joined = &before.resources[&resource].spec["networks"]["other:bridge"];
+            assert_eq!(joined["undeclared"], true, "{joined}");
             let after = desired.resources[&resource].spec.clone();
             let act = update_act(world.aside(&resource).await?, after, &["networks"]);
             let (run, acts) = (world.next_run(), vec![(resource.clone(), act)]);
