@@ -194,14 +194,12 @@ pub(crate) fn networks(
         .filter(|(name, _)| name.as_str() != "none")
         .map(|(name, settings)| {
             let found = endpoint(settings, id);
-            match zones.get(name) {
-                Some(zone) => (zone.clone(), found),
-                // An engine lets an address be chosen only where the subnet was: another one is as good here.
-                None => {
-                    let address = chosen_address(settings);
-                    (format!("other:{name}"), EndpointSpec { address, undeclared: true, ..found })
-                }
+            if let Some(zone) = zones.get(name) {
+                return (zone.clone(), found);
             }
+            // An engine lets an address be chosen only where the subnet was: another one is as good here.
+            let address = chosen_address(settings);
+            (format!("other:{name}"), EndpointSpec { address, undeclared: true, ..found })
         })
         .collect()
 }
