@@ -3,7 +3,7 @@
 //! Component, environment, zone and volume names are RFC 1035 labels, because they become host
 //! names, network names and labels on a target.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ macro_rules! label {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The longest name allowed, in characters.
@@ -41,7 +41,7 @@ macro_rules! label {
             type Err = InvalidName;
             fn from_str(text: &str) -> Result<Self, InvalidName> {
                 check_label(text, $max)
-                    .map(|()| Self(text.to_owned()))
+                    .map(|()| Self(text.into()))
                     .map_err(|rule| InvalidName { kind: $kind, text: text.to_owned(), rule })
             }
         }
@@ -55,7 +55,7 @@ macro_rules! label {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 

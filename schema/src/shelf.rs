@@ -15,7 +15,6 @@ use crate::{
 };
 
 /// The manifests of one folder.
-#[derive(Clone)]
 pub(crate) struct Shelf<N> {
     pub(crate) items: BTreeMap<N, Item>,
     /// Problems of files that belong to nothing that has a name.
@@ -90,17 +89,18 @@ impl<N: Described> Shelf<N> {
         for (name, entry) in &manifests {
             reader.count(entry, || path::<N>(place, name))?;
         }
-        let mut shelf = Self { place: Some(place.clone()), ..Self::default() };
+        let mut shelf = Self::default();
         if !known.is_contested {
-            shelf = known.as_ref().clone();
-            shelf.place = Some(place.clone());
+            (shelf.items, shelf.stray) = (known.items.clone(), known.stray.clone());
+            shelf.parsed = known.parsed.clone();
+            shelf.bring(reader, place, (&known.manifests, &manifests), known);
         }
-        shelf.bring(reader, place, &manifests, known);
-        if shelf.is_contested && !known.is_contested {
-            shelf = Self { place: Some(place.clone()), ..Self::default() };
-            shelf.bring(reader, place, &manifests, known);
+        if known.is_contested || shelf.is_contested {
+            shelf = Self::default();
+            shelf.bring(reader, place, (&BTreeMap::new(), &manifests), known);
         }
-        (shelf.id, shelf.bytes, shelf.manifests) = (id.into(), reader.counted_bytes() - before, manifests);
+        (shelf.place, shelf.id) = (Some(place.clone()), id.into());
+        (shelf.bytes, shelf.manifests) = (reader.counted_bytes() - before, manifests);
         Ok(Arc::new(shelf))
     }
 
@@ -109,22 +109,21 @@ impl<N: Described> Shelf<N> {
         self.manifests.len()
     }
 
-    /// Takes out what differs from `manifests`, and puts in what they say.
+    /// Takes out what differs between the manifests before and now, and puts in what they say now.
     fn bring(
         &mut self,
         reader: &mut Reader<'_>,
         place: &RepoPath,
-        manifests: &BTreeMap<Arc<str>, Entry>,
+        (before, now): (&BTreeMap<Arc<str>, Entry>, &BTreeMap<Arc<str>, Entry>),
         known: &Self,
     ) {
-        let before = std::mem::take(&mut self.manifests);
-        for (name, ..) in differing(&before, manifests) {
+        for (name, ..) in differing(before, now) {
             if let Some(file) = self.parsed.remove(name) {
                 self.take_out(name, &file);
             }
         }
-        for (name, _, now) in differing(&before, manifests) {
-            let Some(entry) = now else { continue };
+        for (name, _, entry) in differing(before, now) {
+            let Some(entry) = entry else { continue };
             let same = known.manifests.get(name).filter(|known| known.id == entry.id);
             let file = match same.and_then(|_| known.parsed.get(name)) {
                 Some(file) => Arc::clone(file),
