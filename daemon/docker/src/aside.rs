@@ -70,9 +70,36 @@ impl Docker {
         Ok(false)
     }
 
+    /// Renames a container. One that waits to be restarted has no sandbox, which Engine 20.10 wants to rename,
+    /// too: such a one is stopped for it, and started again.
     pub(crate) async fn rename(&self, handle: &str, name: &str) -> Result<(), TargetError> {
-        let options = RenameContainerOptionsBuilder::new().name(name).build();
-        let renamed = self.api().rename_container(handle, options).await;
-        renamed.map_err(|error| self.failed(format!("rename a container to `{name}`"), &error))
+        match self.rename_at_once(handle, name).await {
+            Err(error) if lacks_sandbox(&error) => {}
+            renamed => return renamed.map_err(|error| self.rename_failed(name, &error)),
+        }
+        let Some(found) = self.container(handle).await? else {
+            return Err(moved(format!("the container that shall be `{name}` is gone")));
+        };
+        self.stop(&found).await?;
+        let renamed = match inspected_name(&found) == name {
+            true => Ok(()),
+            false => self.rename_at_once(handle, name).await,
+        };
+        self.start_as_it_is(&found, name).await?;
+        renamed.map_err(|error| self.rename_failed(name, &error))
     }
+
+    async fn rename_at_once(&self, handle: &str, name: &str) -> Result<(), bollard::errors::Error> {
+        let options = RenameContainerOptionsBuilder::new().name(name).build();
+        self.api().rename_container(handle, options).await
+    }
+
+    fn rename_failed(&self, name: &str, error: &bollard::errors::Error) -> TargetError {
+        self.failed(format!("rename a container to `{name}`"), error)
+    }
+}
+
+fn lacks_sandbox(error: &bollard::errors::Error) -> bool {
+    let text = error.to_string();
+    text.contains("sandbox") && text.contains("not found")
 }

@@ -139,13 +139,22 @@ impl Docker {
     ) -> Result<(), TargetError> {
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
         self.deliver(run, component(resource)?, &inspect::files(labels)).await?;
+        self.start_as_it_is(found, resource).await
+    }
+
+    /// Starts a container whose files are in place.
+    pub(crate) async fn start_as_it_is(
+        &self,
+        found: &ContainerInspectResponse,
+        shown: impl std::fmt::Display,
+    ) -> Result<(), TargetError> {
         let _joins = self.may_join(found).await?;
         let mut started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
         if matches!(&started, Err(error) if lost_a_network(error)) {
             self.rejoin(found).await?;
             started = self.api().start_container(id_of(found), None::<StartContainerOptions>).await;
         }
-        already(started).map_err(|error| self.failed(format!("start `{resource}`"), &error))
+        already(started).map_err(|error| self.failed(format!("start `{shown}`"), &error))
     }
 
     /// Stops a container within its own grace.
@@ -296,9 +305,12 @@ fn run_again(run: &RunContext) -> String {
 }
 
 /// Returns whether a start failed because the engine was killed in the middle of an earlier one: containerd still
-/// has the task (seen on 20.10) or its folder (seen on both), and the engine never gets rid of it, in no later start.
+/// has the task (seen on 20.10, in two wordings) or its folder (seen on both), and the engine never gets rid of it,
+/// in no later start.
 pub(crate) fn is_lost_to_engine(error: &TargetError) -> bool {
-    let has_task = |text: &String| text.contains("task ") && text.contains("already exists");
+    let has_task = |text: &String| {
+        (text.contains("task ") && text.contains("already exists")) || text.contains("id already in use")
+    };
     let has_folder = |text: &String| text.contains("io.containerd.runtime") && text.contains(": file exists");
     let says_so = |text: &String| has_task(text) || has_folder(text);
     says_so(&error.message) || error.causes.iter().any(says_so)

@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_replacement_that_is_taken_back_leaves_everything_as_it_was", replace_and_undo),
         ("a_replacement_can_be_taken_back_from_every_point", undo_from_every_point),
         ("a_replacement_that_somebody_renamed_is_taken_back", renamed_meanwhile),
+        ("a_container_that_waits_to_be_restarted_is_replaced_and_brought_back", between_restarts),
         ("a_committed_replacement_leaves_nothing_behind", replace_and_finish),
         ("a_first_bring_up_that_is_taken_back_leaves_nothing", bring_up_and_undo),
         ("limits_and_networks_change_in_place_and_back", update_and_undo),
@@ -131,6 +132,46 @@ fn renamed_meanwhile(rig: &Rig) -> Result<(), Failed> {
         }
         Ok(())
     })
+}
+
+/// It has no sandbox meanwhile, without which Engine 20.10 renames nothing.
+fn between_restarts(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"command": ["/bin/false"], "health": null}));
+        let run = world.next_run();
+        let unverified = |mut acts: Acts| {
+            acts.retain(|(_, act)| !matches!(act, Act::Verify { .. }));
+            acts
+        };
+        let acts = unverified(world.creation().await?);
+        world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+        let web = workload("web");
+        let before = world.aside(&web).await?;
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let acts = unverified(world.replacement(&web).await?);
+        for done in 1..=acts.len() {
+            let (run, first) = (world.next_run(), acts[..done].to_vec());
+            waits_to_be_restarted(&world, &before.handle).await?;
+            world.execute(&run, &first).await.map_err(|error| failure(&error))?;
+            if done == 1 {
+                waits_to_be_restarted(&world, &before.handle).await?;
+            }
+            world.undo(&run, &first).await?;
+            assert_eq!(before, world.aside(&web).await?, "not as it was, after {done} acts");
+        }
+        Ok(())
+    })
+}
+
+/// Comes back when a container, which ends again and again, waits to be started.
+async fn waits_to_be_restarted(world: &World, container: &str) -> Result<(), Failed> {
+    for _ in 0..1000 {
+        if world.inspect(container).await?["State"]["Status"] == "restarting" {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(format!("`{container}` does not wait to be restarted").into())
 }
 
 fn undo_from_every_point(rig: &Rig) -> Result<(), Failed> {
