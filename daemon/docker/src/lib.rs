@@ -62,7 +62,7 @@ use std::{
 };
 
 use bollard::{API_DEFAULT_VERSION, errors::Error};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use trueup_engine::{Blame, Execute, Identity, Observe, RunContext, TargetError, Wanted};
 use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
 use trueup_schema::{Report, Subnet};
@@ -139,6 +139,8 @@ struct Inner {
     unfinished: exec::Unfinished,
     mirror: Arc<Mirror>,
     readings: Readings,
+    /// One permit for each file in a container that may be read now.
+    uploads_read: Semaphore,
     requests: Arc<AtomicU64>,
 }
 
@@ -176,6 +178,7 @@ impl Docker {
             unfinished: exec::Unfinished::default(),
             mirror: Arc::default(),
             readings: Readings::default(),
+            uploads_read: Semaphore::new(upload::SIDE_BY_SIDE),
             requests,
         })))
     }
@@ -214,6 +217,10 @@ impl Docker {
 
     pub(crate) fn readings(&self) -> &Readings {
         &self.0.readings
+    }
+
+    pub(crate) fn uploads_read(&self) -> &Semaphore {
+        &self.0.uploads_read
     }
 
     pub(crate) fn settings(&self) -> &Settings {

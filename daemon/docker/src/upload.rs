@@ -7,7 +7,7 @@ use bollard::{
     body_full,
     query_parameters::{DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, future::try_join_all};
 use jiff::Timestamp;
 use trueup_engine::{Blame, TargetError};
 use trueup_schema::ContentDigest;
@@ -15,10 +15,10 @@ use trueup_schema::ContentDigest;
 use crate::{Docker, body::Blueprint, deliver::FileSpecs, failure::found, spec::FileSpec};
 
 /// How much is read of a file in a container, in bytes: more than any that is delivered has.
-const MOST: usize = 4 << 20;
+const MOST: usize = 2 << 20;
 
-/// How many files of a container are read side by side.
-const SIDE_BY_SIDE: usize = 4;
+/// How many files are read side by side, in all containers of an engine. Each may hold [`MOST`] bytes.
+pub(crate) const SIDE_BY_SIDE: usize = 4;
 
 /// What the files in a container hold; one that is not there is left out.
 #[derive(Debug)]
@@ -51,17 +51,17 @@ impl Docker {
     /// Reads the files of a container, running or not, by their paths in `files`.
     pub(crate) async fn uploaded(&self, id: &str, files: &FileSpecs) -> Result<Uploaded, TargetError> {
         let at = Timestamp::now();
-        let paths: Vec<String> = files.keys().cloned().collect();
-        let reads = stream::iter(paths).map(|path| async move {
-            let digest = self.read_file(id, &path).await?;
-            Ok(digest.map(|digest| (path, digest)))
+        let reads = files.keys().map(|path| async move {
+            let digest = self.read_file(id, path).await?;
+            Ok(digest.map(|digest| (path.clone(), digest)))
         });
-        let there: Vec<_> = reads.buffered(SIDE_BY_SIDE).try_collect().await?;
+        let there = try_join_all(reads).await?;
         Ok(Uploaded { at, digests: there.into_iter().flatten().collect() })
     }
 
     /// Returns the digest of a file in a container; none when there is no such file.
     async fn read_file(&self, id: &str, path: &str) -> Result<Option<ContentDigest>, TargetError> {
+        let _turn = self.uploads_read().acquire().await;
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let mut pieces = pin!(self.api().download_from_container(id, Some(options)));
         let mut archive = Vec::new();

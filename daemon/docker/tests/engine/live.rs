@@ -242,6 +242,13 @@ fn uploads(rig: &Rig) -> Result<(), Failed> {
             assert_eq!(after.get("/etc/b.conf").is_some(), is_there, "{deed}: {after}");
             assert_ne!(before.get("/etc/b.conf"), after.get("/etc/b.conf"), "{deed}");
         }
+        // One that is written all the time, while it is read, has no content to be right about.
+        let writes = "while :; do head -c 900000 /dev/zero > /etc/b.conf; done";
+        live.docker(&["exec", "-d", &id, "sh", "-c", writes])?;
+        for _ in 0..20 {
+            let after = digests(&live.world.look_anew().await?);
+            assert_ne!(after.get("/etc/b.conf"), digests(&first).get("/etc/b.conf"));
+        }
         Ok(())
     })
 }
