@@ -75,7 +75,10 @@ pub(crate) fn write_five(lab: &Lab, generation: usize, broken: bool) -> Result<(
             ),
         )?;
     }
-    lab.environment("  zones:\n    data: {}\n  components: [web1, web2, web3, web4, web5]\n")
+    // A killed engine leaves everything stopped, each time anew: that is nobody who fights what is declared.
+    lab.environment(
+        "  zones:\n    data: {}\n  sync: {maxRepairs: 1000}\n  components: [web1, web2, web3, web4, web5]\n",
+    )
 }
 
 /// The points that are tried: all of them when that is asked for, else a sample.
