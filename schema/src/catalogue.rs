@@ -3,10 +3,9 @@
 //! A mistake belongs to the files that it stands in: one environment's mistakes never keep another
 //! environment from being resolved.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdMap;
 
 use crate::{
     ComponentName, EnvironmentName, Limits, Place, Problem, RepoPath, Report, Resolved, Severity, Snapshot,
@@ -142,7 +141,7 @@ impl Reader<'_> {
 
     /// Counts a manifest, or says which one is over the limits of the repository.
     pub(crate) fn count(&mut self, entry: &Entry, path: impl FnOnce() -> RepoPath) -> Result<(), Report> {
-        if self.fits(1, entry.size.min(self.limits.manifest_bytes)) {
+        if self.fits(1, self.counted(entry)) {
             return Ok(());
         }
         let message = format!(
@@ -162,9 +161,9 @@ impl Reader<'_> {
         within
     }
 
-    /// Returns how many bytes were counted.
-    pub(crate) fn counted_bytes(&self) -> u64 {
-        self.bytes
+    /// Returns how many bytes a manifest counts for: one that is too large is not read.
+    pub(crate) fn counted(&self, entry: &Entry) -> u64 {
+        entry.size.min(self.limits.manifest_bytes)
     }
 
     /// Reads and parses a manifest.
@@ -247,7 +246,7 @@ impl Catalogue {
         self.environments.items.get(name)
     }
 
-    pub(crate) fn components(&self) -> &BTreeMap<ComponentName, Item> {
+    pub(crate) fn components(&self) -> &OrdMap<ComponentName, Item> {
         &self.components.items
     }
 

@@ -3,26 +3,38 @@
 //! Looking up, and finding what differs between two commits, cost only what differs.
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use imbl::ordmap::DiffItem;
+
 use crate::{ContentDigest, RepoPath, snapshot::Entry};
 
-/// A folder with everything below it.
+/// What lies in a folder, by name. A copy shares everything until it is changed, and then what was not.
+pub type ByName<V> = imbl::OrdMap<Arc<str>, V>;
+
+/// A folder with everything below it. Equal are those with equal ids.
 #[derive(Debug, Clone, Default)]
 pub struct Folder {
     id: Box<str>,
-    files: BTreeMap<Arc<str>, Entry>,
-    folders: BTreeMap<Arc<str>, Arc<Self>>,
+    files: ByName<Entry>,
+    folders: ByName<Arc<Self>>,
     /// Files, and folders, here and below.
     all: (usize, usize),
 }
 
+impl PartialEq for Folder {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Folder {}
+
 impl Folder {
     /// Returns a folder; equal ids must mean equal content. Names are parts of a [`RepoPath`].
-    pub fn new(id: &str, files: BTreeMap<Arc<str>, Entry>, folders: BTreeMap<Arc<str>, Arc<Self>>) -> Self {
+    pub fn new(id: &str, files: ByName<Entry>, folders: ByName<Arc<Self>>) -> Self {
         let below = folders.values().fold((0, 0), |sum, folder| (sum.0 + folder.all.0, sum.1 + folder.all.1));
         let all = (files.len() + below.0, folders.len() + below.1);
         Self { id: id.into(), files, folders, all }
@@ -34,12 +46,12 @@ impl Folder {
     }
 
     /// Returns the files that are directly in it, by name.
-    pub fn files(&self) -> &BTreeMap<Arc<str>, Entry> {
+    pub fn files(&self) -> &ByName<Entry> {
         &self.files
     }
 
     /// Returns the folders that are directly in it, by name.
-    pub fn folders(&self) -> &BTreeMap<Arc<str>, Arc<Self>> {
+    pub fn folders(&self) -> &ByName<Arc<Self>> {
         &self.folders
     }
 
@@ -92,21 +104,11 @@ impl Folder {
     }
 
     fn compare(&self, other: &Self, around: &str, found: &mut BTreeSet<RepoPath>) {
-        if self.id == other.id {
-            return;
-        }
         found.extend(differing(&self.files, &other.files).map(|(name, ..)| join(around, name)));
-        let nothing = Arc::new(Self::default());
-        for (name, folder) in &self.folders {
-            let there = other.folders.get(name).unwrap_or(&nothing);
-            if !Arc::ptr_eq(folder, there) {
-                folder.compare(there, join(around, name).as_str(), found);
-            }
-        }
-        for (name, folder) in other.folders.iter().filter(|(name, _)| !self.folders.contains_key(*name)) {
-            folder.collect(join(around, name).as_str(), &mut |path, _| {
-                found.insert(path);
-            });
+        let nothing = Arc::default();
+        for (name, here, there) in differing(&self.folders, &other.folders) {
+            let (here, there) = (here.unwrap_or(&nothing), there.unwrap_or(&nothing));
+            here.compare(there, join(around, name).as_str(), found);
         }
     }
 
@@ -120,28 +122,15 @@ impl Folder {
     }
 }
 
-/// Returns the files that are only in one of two folders, or differ, with what they are in each.
-pub(crate) fn differing<'a>(
-    one: &'a BTreeMap<Arc<str>, Entry>,
-    other: &'a BTreeMap<Arc<str>, Entry>,
-) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Entry>, Option<&'a Entry>)> {
-    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
-    std::iter::from_fn(move || {
-        loop {
-            let order = match (one.peek(), other.peek()) {
-                (None, None) => return None,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((here, _)), Some((there, _))) => here.cmp(there),
-            };
-            let here = if order.is_le() { one.next() } else { None };
-            let there = if order.is_ge() { other.next() } else { None };
-            let is_same = here.zip(there).is_some_and(|((_, here), (_, there))| here.id == there.id);
-            let name = here.or(there).filter(|_| !is_same).map(|(name, _)| name);
-            if let Some(name) = name {
-                return Some((name, here.map(|(_, entry)| entry), there.map(|(_, entry)| entry)));
-            }
-        }
+/// Returns what is only in one of two folders, or differs, with what it is in each.
+pub(crate) fn differing<'a, V: Clone + PartialEq>(
+    one: &'a ByName<V>,
+    other: &'a ByName<V>,
+) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a V>, Option<&'a V>)> {
+    one.diff(other).map(|item| match item {
+        DiffItem::Add(name, there) => (name, None, Some(there)),
+        DiffItem::Remove(name, here) => (name, Some(here), None),
+        DiffItem::Update { old: (name, here), new: (_, there) } => (name, Some(here), Some(there)),
     })
 }
 
@@ -163,7 +152,7 @@ impl FromIterator<(RepoPath, Entry)> for Folder {
 /// A folder that is being filled.
 #[derive(Default)]
 struct Draft {
-    files: BTreeMap<Arc<str>, Entry>,
+    files: ByName<Entry>,
     folders: BTreeMap<Arc<str>, Self>,
 }
 
@@ -176,7 +165,7 @@ impl Draft {
     }
 
     fn finish(self) -> Folder {
-        let folders: BTreeMap<_, _> =
+        let folders: ByName<Arc<Folder>> =
             self.folders.into_iter().map(|(name, folder)| (name, Arc::new(folder.finish()))).collect();
         let files = self.files.iter().map(|(name, entry)| format!("file {} {name}\n", entry.id));
         let inner = folders.iter().map(|(name, folder)| format!("folder {} {name}\n", folder.id));

@@ -1,31 +1,28 @@
 //! The manifests of one folder, by the name of what they describe. From one commit to the next only those that
 //! differ are taken out and put in.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use imbl::OrdMap;
 
 use crate::{
     ComponentName, EnvironmentName, Problem, RepoPath, Report,
     catalogue::{Item, Reader},
     document::{Kind, Parsed},
     folder::differing,
-    snapshot::{Entry, Folder},
+    snapshot::{ByName, Entry, Folder},
 };
 
 /// The manifests of one folder.
 pub(crate) struct Shelf<N> {
-    pub(crate) items: BTreeMap<N, Item>,
+    pub(crate) items: OrdMap<N, Item>,
     /// Problems of files that belong to nothing that has a name.
     pub(crate) stray: Vec<Problem>,
     place: Option<RepoPath>,
-    /// The id of the folder.
-    id: Box<str>,
-    /// By the name of the file, or of the folder that it is in.
-    manifests: BTreeMap<Arc<str>, Entry>,
-    /// What the manifests were parsed to, by the same names.
-    parsed: BTreeMap<Arc<str>, Arc<Parsed>>,
+    /// What was read.
+    folder: Arc<Folder>,
+    /// What each manifest was parsed to, by the name of the file, or of the folder that it is in.
+    parsed: ByName<Arc<Parsed>>,
     /// The bytes of all manifests, as the limits count them.
     bytes: u64,
     /// Whether several files claim one name, so that their order decides.
@@ -41,12 +38,11 @@ pub(crate) type Environments = Shelf<EnvironmentName>;
 impl<N> Default for Shelf<N> {
     fn default() -> Self {
         Self {
-            items: BTreeMap::new(),
+            items: OrdMap::new(),
             stray: Vec::new(),
             place: None,
-            id: "".into(),
-            manifests: BTreeMap::new(),
-            parsed: BTreeMap::new(),
+            folder: Arc::default(),
+            parsed: ByName::new(),
             bytes: 0,
             is_contested: false,
         }
@@ -59,8 +55,14 @@ pub(crate) trait Described: Ord + Clone {
     /// What stands in a manifest's path after its name.
     const SUFFIX: &str;
 
-    /// Returns the manifests of a folder by name.
-    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry>;
+    /// Returns a manifest by the name of its file, or of the folder that it is in.
+    fn manifest<'a>(folder: &'a Folder, name: &str) -> Option<&'a Entry>;
+
+    /// Returns what manifests are only in one of two folders, or differ: the name, and what it is in each.
+    fn differing<'a>(
+        before: &'a Folder,
+        now: &'a Folder,
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Entry>, Option<&'a Entry>)>;
 
     /// Puts in what a file describes.
     fn add(shelf: &mut Shelf<Self>, name: &str, file: &Arc<Parsed>);
@@ -79,52 +81,69 @@ impl<N: Described> Shelf<N> {
     ) -> Result<Arc<Self>, Report> {
         let nothing = Arc::new(Self::default());
         let known = if known.place.as_ref() == Some(place) { known } else { &nothing };
-        let folder = root.folder(place);
-        let id = folder.map_or("", |folder| folder.id());
-        if *known.id == *id && known.place.is_some() && reader.fits(known.count(), known.bytes) {
+        let folder = root.folder(place).cloned().unwrap_or_default();
+        let bytes = known.count_manifests(reader, place, &folder)?;
+        if folder == known.folder && known.place.is_some() {
             return Ok(Arc::clone(known));
-        }
-        let before = reader.counted_bytes();
-        let manifests = folder.map(|folder| N::manifests(folder)).unwrap_or_default();
-        for (name, entry) in &manifests {
-            reader.count(entry, || path::<N>(place, name))?;
         }
         let mut shelf = Self::default();
         if !known.is_contested {
             (shelf.items, shelf.stray) = (known.items.clone(), known.stray.clone());
             shelf.parsed = known.parsed.clone();
-            shelf.bring(reader, place, (&known.manifests, &manifests), known);
+            shelf.bring(reader, place, (&known.folder, &folder), known);
         }
         if known.is_contested || shelf.is_contested {
             shelf = Self::default();
-            shelf.bring(reader, place, (&BTreeMap::new(), &manifests), known);
+            shelf.bring(reader, place, (&Folder::default(), &folder), known);
         }
-        (shelf.place, shelf.id) = (Some(place.clone()), id.into());
-        (shelf.bytes, shelf.manifests) = (reader.counted_bytes() - before, manifests);
+        (shelf.place, shelf.folder, shelf.bytes) = (Some(place.clone()), folder, bytes);
         Ok(Arc::new(shelf))
     }
 
     /// Returns how many manifests there are.
     pub(crate) fn count(&self) -> usize {
-        self.manifests.len()
+        self.parsed.len()
     }
 
-    /// Takes out what differs between the manifests before and now, and puts in what they say now.
+    /// Counts the manifests of a folder, from what was counted of the last one. Returns their bytes.
+    fn count_manifests(
+        &self,
+        reader: &mut Reader<'_>,
+        place: &RepoPath,
+        folder: &Folder,
+    ) -> Result<u64, Report> {
+        let (mut count, mut bytes) = (self.count(), self.bytes);
+        for (_, before, now) in N::differing(&self.folder, folder) {
+            let counted = |entry: Option<&Entry>| entry.map_or(0, |entry| reader.counted(entry));
+            count = count + usize::from(now.is_some()) - usize::from(before.is_some());
+            bytes = bytes + counted(now) - counted(before);
+        }
+        if reader.fits(count, bytes) {
+            return Ok(bytes);
+        }
+        for (name, _, entry) in N::differing(&Folder::default(), folder) {
+            let Some(entry) = entry else { continue };
+            reader.count(entry, || path::<N>(place, name))?;
+        }
+        Ok(bytes)
+    }
+
+    /// Takes out what differs between the folder before and now, and puts in what it says now.
     fn bring(
         &mut self,
         reader: &mut Reader<'_>,
         place: &RepoPath,
-        (before, now): (&BTreeMap<Arc<str>, Entry>, &BTreeMap<Arc<str>, Entry>),
+        (before, now): (&Folder, &Folder),
         known: &Self,
     ) {
-        for (name, ..) in differing(before, now) {
+        for (name, ..) in N::differing(before, now) {
             if let Some(file) = self.parsed.remove(name) {
                 self.take_out(name, &file);
             }
         }
-        for (name, _, entry) in differing(before, now) {
+        for (name, _, entry) in N::differing(before, now) {
             let Some(entry) = entry else { continue };
-            let same = known.manifests.get(name).filter(|known| known.id == entry.id);
+            let same = N::manifest(&known.folder, name).filter(|known| known.id == entry.id);
             let file = match same.and_then(|_| known.parsed.get(name)) {
                 Some(file) => Arc::clone(file),
                 None => reader.parse(&path::<N>(place, name), entry, N::KIND),
@@ -159,9 +178,15 @@ impl Described for ComponentName {
     const KIND: Kind = Kind::Component;
     const SUFFIX: &str = "";
 
-    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry> {
-        let manifests = folder.files().iter().filter(|(name, _)| name.ends_with(".yaml"));
-        manifests.map(|(name, entry)| (Arc::clone(name), entry.clone())).collect()
+    fn manifest<'a>(folder: &'a Folder, name: &str) -> Option<&'a Entry> {
+        folder.files().get(name)
+    }
+
+    fn differing<'a>(
+        before: &'a Folder,
+        now: &'a Folder,
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Entry>, Option<&'a Entry>)> {
+        differing(before.files(), now.files()).filter(|(name, ..)| name.ends_with(".yaml"))
     }
 
     fn add(shelf: &mut Components, name: &str, file: &Arc<Parsed>) {
@@ -211,10 +236,18 @@ impl Described for EnvironmentName {
     const KIND: Kind = Kind::Environment;
     const SUFFIX: &str = "/environment.yaml";
 
-    fn manifests(folder: &Folder) -> BTreeMap<Arc<str>, Entry> {
-        let manifest = |folder: &Folder| folder.files().get("environment.yaml").cloned();
-        let inner = folder.folders().iter();
-        inner.filter_map(|(name, folder)| Some((Arc::clone(name), manifest(folder)?))).collect()
+    fn manifest<'a>(folder: &'a Folder, name: &str) -> Option<&'a Entry> {
+        folder.folders().get(name)?.files().get("environment.yaml")
+    }
+
+    fn differing<'a>(
+        before: &'a Folder,
+        now: &'a Folder,
+    ) -> impl Iterator<Item = (&'a Arc<str>, Option<&'a Entry>, Option<&'a Entry>)> {
+        let manifest = |folder: Option<&'a Arc<Folder>>| folder?.files().get("environment.yaml");
+        differing(before.folders(), now.folders())
+            .map(move |(name, before, now)| (name, manifest(before), manifest(now)))
+            .filter(|(_, before, now)| before != now)
     }
 
     fn add(shelf: &mut Environments, folder: &str, file: &Arc<Parsed>) {

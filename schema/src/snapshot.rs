@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::RepoPath;
-pub use crate::folder::Folder;
+pub use crate::folder::{ByName, Folder};
 
 /// Which commit, and what history shows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

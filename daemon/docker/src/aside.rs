@@ -81,10 +81,8 @@ impl Docker {
             return Err(moved(format!("the container that shall be `{name}` is gone")));
         };
         self.stop(&found).await?;
-        let renamed = match inspected_name(&found) == name {
-            true => Ok(()),
-            false => self.rename_at_once(handle, name).await,
-        };
+        let renamed =
+            if inspected_name(&found) == name { Ok(()) } else { self.rename_at_once(handle, name).await };
         self.start_as_it_is(&found, name).await?;
         renamed.map_err(|error| self.rename_failed(name, &error))
     }

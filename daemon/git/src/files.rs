@@ -5,7 +5,7 @@
 //! or a tree beyond the limits refuses the commit, with every path that is at fault.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -18,7 +18,7 @@ use gix::{
 };
 use trueup_schema::{
     Files, RepoPath,
-    snapshot::{Entry, Folder, ReadError},
+    snapshot::{ByName, Entry, Folder, ReadError},
 };
 
 use crate::{Error, Limits, error::Cause, error::Refusal, mirror::Generation};
@@ -94,13 +94,46 @@ pub(crate) fn list(
 }
 
 /// What is in one tree.
-#[derive(Default)]
 struct Tree {
-    files: BTreeMap<Arc<str>, Entry>,
-    /// The folders that are as they were.
-    folders: BTreeMap<Arc<str>, Arc<Folder>>,
+    files: ByName<Entry>,
+    /// The folders that are as they were; those in `unread` may be there as they were, too.
+    folders: ByName<Arc<Folder>>,
     /// The name, path and id of each other folder.
     unread: Vec<(Arc<str>, RepoPath, ObjectId)>,
+}
+
+impl Tree {
+    /// Takes out what was in the folder and is not in the tree any more.
+    fn forget_gone(&mut self, known: &Folder, tree: &gix::Tree<'_>) -> gix::Result<()> {
+        let entries = tree.iter().collect::<Result<Vec<_>, _>>()?;
+        let there: BTreeSet<_> =
+            entries.iter().map(|entry| (entry.mode().is_tree(), entry.filename())).collect();
+        let is_gone = |is_tree, name: &&Arc<str>| !there.contains(&(is_tree, name.as_bytes().as_bstr()));
+        for name in known.files().keys().filter(|name| is_gone(false, name)) {
+            self.files.remove(name);
+        }
+        for name in known.folders().keys().filter(|name| is_gone(true, name)) {
+            self.folders.remove(name);
+        }
+        Ok(())
+    }
+}
+
+/// What was in a folder under the name of an entry of its tree.
+enum Before<'a> {
+    File(&'a Entry),
+    Folder(&'a Folder),
+}
+
+impl<'a> Before<'a> {
+    fn of(known: &'a Folder, entry: &EntryRef<'_, '_>) -> Option<Self> {
+        let name = entry.filename().to_str().ok()?;
+        if entry.mode().is_tree() {
+            known.folders().get(name).map(|folder| Self::Folder(folder))
+        } else {
+            known.files().get(name).map(Self::File)
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -160,11 +193,17 @@ impl Walk<'_> {
     /// Reads one tree: its files, and the folders in it.
     fn read(&mut self, folder: &str, id: ObjectId, known: Option<&Arc<Folder>>) -> gix::Result<Tree> {
         let object = self.repository.find_tree(id)?;
-        let mut tree = Tree::default();
+        let nothing = Arc::default();
+        let known = known.unwrap_or(&nothing);
+        let mut tree =
+            Tree { files: known.files().clone(), folders: known.folders().clone(), unread: Vec::new() };
+        let mut still_there = 0;
         for entry in object.iter() {
             let entry = entry?;
             // Most of it is as it was: its name has been looked at.
-            if known.is_some_and(|known| self.keep(known, &entry, &mut tree)) {
+            let before = Before::of(known, &entry);
+            still_there += usize::from(before.is_some());
+            if before.is_some_and(|before| self.keep(&before, &entry)) {
                 continue;
             }
             let Some(path) = self.refused.path(folder, entry.filename(), self.limits) else { continue };
@@ -189,31 +228,25 @@ impl Walk<'_> {
                 break;
             }
         }
+        if still_there < known.files().len() + known.folders().len() {
+            tree.forget_gone(known, &object)?;
+        }
         Ok(tree)
     }
 
-    /// Takes a file or a folder from `known`, where it is there with the same id. Returns whether it is.
-    fn keep(&mut self, known: &Folder, entry: &EntryRef<'_, '_>, tree: &mut Tree) -> bool {
-        let Ok(name) = entry.filename().to_str() else { return false };
+    /// Counts what an entry of a tree stands for, if that is as it was. Returns whether it is.
+    fn keep(&mut self, before: &Before<'_>, entry: &EntryRef<'_, '_>) -> bool {
         let mut hex = gix::hash::Kind::hex_buf();
         let id = &*entry.oid().hex_to_buf(&mut hex);
-        if entry.mode().is_tree() {
-            let Some((name, folder)) = known.folders().get_key_value(name) else { return false };
-            if folder.id() != id {
-                return false;
-            }
-            self.files += folder.count_files();
-            self.folders += 1 + folder.count_folders();
-            tree.folders.insert(Arc::clone(name), Arc::clone(folder));
-        } else {
-            let Some((name, file)) = known.files().get_key_value(name) else { return false };
-            if *file.id != *id || !entry.mode().is_blob() {
-                return false;
-            }
-            self.files += 1;
-            tree.files.insert(Arc::clone(name), file.clone());
+        let (is_same, files, folders) = match before {
+            Before::File(file) => (*file.id == *id && entry.mode().is_blob(), 1, 0),
+            Before::Folder(folder) => (folder.id() == id, folder.count_files(), 1 + folder.count_folders()),
+        };
+        if is_same {
+            self.files += files;
+            self.folders += folders;
         }
-        true
+        is_same
     }
 
     fn size(&mut self, name: &str, id: ObjectId) -> gix::Result<u64> {

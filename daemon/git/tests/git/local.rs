@@ -2,6 +2,7 @@ use std::{fs, path::Path};
 
 use trueup_engine::Source;
 use trueup_git::{Error, Kind, Limits, Reference, discover, worktree};
+use trueup_schema::snapshot::Folder;
 
 use crate::repository::{Repository, git, paths, read};
 
@@ -35,6 +36,38 @@ async fn a_new_commit_is_seen_and_the_old_snapshot_stays() {
     let back = source.snapshot_at(&first.revision.commit).await.unwrap();
     assert_eq!(read(&back, "a"), "1");
     assert_eq!(back.revision, first.revision);
+}
+
+/// What the last commit left is taken over; a listing from nothing knows of no last commit.
+#[tokio::test]
+async fn a_commit_is_listed_after_another_one_as_if_from_nothing() {
+    let repository = Repository::new();
+    let followed = repository.source();
+    let deeds: [(&str, &[&str], &[&str]); 8] = [
+        ("files and folders", &["a", "b", "c/x", "c-d/y", "c.d", "e/f/g"], &[]),
+        ("nothing", &[], &[]),
+        ("more", &["aa", "c/xx", "e/f/h", "z/z"], &[]),
+        ("a file less, a folder less", &[], &["b", "c-d"]),
+        ("a file becomes a folder", &["a/x"], &["a"]),
+        ("a folder becomes a file", &["e"], &["e"]),
+        ("one for another", &["bb"], &["aa"]),
+        ("nearly all of it", &[], &["a", "c", "c.d", "e", "z"]),
+    ];
+    for (what, written, removed) in deeds {
+        for path in removed {
+            repository.git(&["rm", "-rq", path]);
+        }
+        for path in written {
+            repository.write(path, what);
+        }
+        repository.git(&["add", "-A"]);
+        repository.git(&["commit", "-q", "--allow-empty", "-m", what]);
+        let (after, anew) = (followed.fetch().await.unwrap(), repository.source().fetch().await.unwrap());
+        let [after, anew] = [&after, &anew].map(|snapshot| snapshot.files.root());
+        assert_eq!(after.list(), anew.list(), "{what}");
+        let counts = |root: &Folder| (root.count_files(), root.count_folders());
+        assert_eq!(counts(after), counts(anew), "{what}");
+    }
 }
 
 #[tokio::test]

@@ -38,11 +38,16 @@ impl Repository {
         git(self.path(), arguments)
     }
 
-    /// Writes a file and commits it; returns the commit's id.
-    pub(crate) fn commit(&self, path: &str, content: &str, message: &str) -> String {
+    /// Writes a file, which is not committed.
+    pub(crate) fn write(&self, path: &str, content: &str) {
         let full = self.path().join(path);
         fs::create_dir_all(full.parent().unwrap()).unwrap();
         fs::write(full, content).unwrap();
+    }
+
+    /// Writes a file and commits it; returns the commit's id.
+    pub(crate) fn commit(&self, path: &str, content: &str, message: &str) -> String {
+        self.write(path, content);
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
