@@ -9,7 +9,7 @@ use crate::{
     container::{id_of, is_again, is_lost_to_engine, is_running, run_of},
     failure::moved,
     names::{aside_name, engine_name},
-    observe::inspected_name,
+    sight::inspected_name,
     spec::{ContainerSpec, NetworkSpec, PullSpec, from_spec},
 };
 

@@ -10,7 +10,7 @@ use crate::{
     container::{is_again, is_running, starts_again},
     failure::moved,
     names::{RUN, aside_name, engine_name},
-    observe::inspected_name,
+    sight::inspected_name,
     spec::{ContainerSpec, from_spec},
 };
 

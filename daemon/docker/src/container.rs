@@ -20,7 +20,7 @@ use crate::{
     image::is_same,
     inspect,
     names::{ENV_UID, Labels, RUN, aside_name, container_resource, engine_name},
-    observe::inspected_name,
+    sight::inspected_name,
     spec::{ContainerSpec, from_spec},
 };
 

@@ -25,7 +25,7 @@ use crate::{
     Docker, Settings,
     failure::file_failure,
     names::{COMPONENT, short_digest},
-    observe::owned,
+    sight::owned,
     spec::FileSpec,
     tmpfs::ensure_in_memory,
 };

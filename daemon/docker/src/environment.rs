@@ -11,7 +11,7 @@ use crate::{
     Docker,
     deliver::{blocking, environment_folder, remove_folder},
     names::{ENV_UID, ENVIRONMENT, OWNER, RUN, SOURCE},
-    observe::{filter, is_own, owned, summary_name},
+    sight::{filter, is_own, owned, summary_name},
 };
 
 /// An environment that an engine has, as its labels tell it. A store that takes over its uid and owner

@@ -23,9 +23,9 @@ use crate::{
     Docker,
     container::id_of,
     failure::{found, one_line},
-    observe::inspected_name,
     probe::{ANSWER, text_of},
     redact::Redactor,
+    sight::inspected_name,
 };
 
 /// The commands that were started and have not been seen to end, by the name of their container: one each.

@@ -21,7 +21,7 @@ use crate::{
     facts::Engine,
     image::{identity, is_same},
     names::{EXPOSED, FILES, Labels, MISSED_RUNS, SCHEDULE, foreign_labels},
-    observe::inspected_name,
+    sight::inspected_name,
     spec::{
         ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,
         ResourcesSpec,

@@ -44,6 +44,7 @@ mod readings;
 mod redact;
 mod refuse;
 mod rules;
+mod sight;
 mod spec;
 mod tmpfs;
 mod traffic;

@@ -38,7 +38,7 @@ pub(crate) use question::Question;
 pub use state::Change;
 pub(crate) use stream::Events;
 
-use crate::{Docker, observe::inspected_name};
+use crate::{Docker, sight::inspected_name};
 use files::Files;
 use state::State;
 

@@ -14,7 +14,7 @@ use crate::{
     failure::{gone, moved},
     inspect::BRIDGE_OPTION,
     names::{RUN, engine_name, owner_labels},
-    observe::is_own,
+    sight::is_own,
     spec::{NetworkSpec, from_spec},
 };
 

@@ -15,7 +15,8 @@ use crate::{
     Docker,
     address::{overlap, parse_subnet},
     names::{ENV_UID, engine_name},
-    observe::{is_own, occupied, summary_name},
+    observe::occupied,
+    sight::{is_own, summary_name},
     spec::{Check, ContainerSpec, NetworkSpec, VolumeSpec, from_spec},
 };
 

@@ -8,7 +8,7 @@ use crate::{
     body::{Limits, restart_policy},
     container::id_of,
     facts::Engine,
-    observe::inspected_name,
+    sight::inspected_name,
     spec::ContainerSpec,
 };
 

@@ -17,7 +17,7 @@ use crate::{
     deliver::blocking,
     failure::{file_failure, found, gone, moved},
     names::{COMPONENT, RUN, VOLUME_OWNER, engine_name, owner_labels},
-    observe::is_own,
+    sight::is_own,
     spec::{ContainerSpec, VolumeSpec, parse_owner},
 };
 
