@@ -15,12 +15,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    measure::{Measured, median, milliseconds, peak},
+    measure::{Measured, commits, milliseconds, peak},
     repository::{Catalogue, Repository, Size, Workload, environment_name},
 };
-
-/// How many commits are made; the median counts.
-const COMMITS: usize = 15;
 
 /// The longest that anything may take.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -50,29 +47,16 @@ pub(crate) fn measure(environments: usize, catalogue: Catalogue) -> Result<Measu
     let load = milliseconds(start);
     daemon.wait(|| daemon.are_in_sync(environments))?;
     let plan = milliseconds(start) - load;
-    let mut measured = Measured { environments, load, plan, ..Measured::default() };
-    for (kind, what) in ["an environment's manifest", "a component"].into_iter().enumerate() {
-        let mut times = Vec::new();
-        for commit in 1..=COMMITS {
-            let (number, generation) = (commit * environments / (COMMITS + 1), kind * COMMITS + commit);
-            let file = match kind {
-                0 => repository.environment(number, generation),
-                _ => repository.component(number, generation),
-            };
-            let id = repository.commit(what, &[file])?;
-            let committed = Timestamp::now();
-            let name = environment_name(number);
-            // Who asks too early takes the processor away from what is measured.
-            sleep(Duration::from_millis(300));
-            daemon.wait(|| Ok(daemon.status(Some(&name))?[0]["compared"]["commit"] == id.as_str()))?;
-            let observed = daemon.status(Some(&name))?[0]["observed"].as_str().unwrap_or_default().to_owned();
-            let took = observed.parse::<Timestamp>()?.duration_since(committed);
-            times.push(took.as_secs_f64() * 1000.0);
-        }
-        measured.commits.insert(what.to_owned(), median(times));
-    }
-    measured.peak = peak(daemon.child.id())?;
-    Ok(measured)
+    let commits = commits(&mut repository, environments, |commit| {
+        let committed = Timestamp::now();
+        let name = environment_name(commit.number);
+        // Who asks too early takes the processor away from what is measured.
+        sleep(Duration::from_millis(300));
+        daemon.wait(|| Ok(daemon.status(Some(&name))?[0]["compared"]["commit"] == commit.id.as_str()))?;
+        let observed = daemon.status(Some(&name))?[0]["observed"].as_str().unwrap_or_default().to_owned();
+        Ok(observed.parse::<Timestamp>()?.duration_since(committed).as_secs_f64() * 1000.0)
+    })?;
+    Ok(Measured { environments, load, plan, commits, peak: peak(daemon.child.id())? })
 }
 
 impl Daemon {

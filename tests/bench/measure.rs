@@ -9,8 +9,7 @@ use trueup_schema::{Cache, Catalogue, DigestKey, EnvironmentName, Files, Opened,
 
 use crate::repository::{self, Repository, Size, Workload};
 
-/// How many commits of a kind are made; the median counts. Where several environments use what a commit touched, its
-/// time is divided by their number.
+/// How many commits of a kind are made; the median counts.
 const COMMITS: usize = 15;
 
 /// What was measured at one size.
@@ -57,31 +56,60 @@ pub(crate) fn measure(
     let size = Size { environments, components: 10, catalogue, workload: Workload::Service, seed: 1 };
     let mut repository = Repository::create(folder.path(), size)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let mut followed = Followed::new(folder.path())?;
-        let start = Instant::now();
-        followed.fetch().await?;
-        let load = milliseconds(start);
-        let start = Instant::now();
-        followed.plan()?;
-        let plan = milliseconds(start);
-        let mut commits = BTreeMap::new();
-        for (kind, what) in ["an environment's manifest", "a component"].into_iter().enumerate() {
-            let mut times = Vec::new();
-            for commit in 1..=COMMITS {
-                let (number, generation) = (commit * environments / (COMMITS + 1), kind * COMMITS + commit);
-                let file = match kind {
-                    0 => repository.environment(number, generation),
-                    _ => repository.component(number, generation),
-                };
-                repository.commit(what, &[file])?;
-                let is_of_one = kind == 0 || catalogue == repository::Catalogue::Own;
-                times.push(followed.commit(is_of_one).await?);
-            }
-            commits.insert(what.to_owned(), median(times));
+    let mut followed = Followed::new(folder.path())?;
+    let start = Instant::now();
+    runtime.block_on(followed.fetch())?;
+    let load = milliseconds(start);
+    let start = Instant::now();
+    followed.plan()?;
+    let plan = milliseconds(start);
+    let commits = commits(&mut repository, environments, |commit| {
+        let is_of_one = commit.what == Touched::Environment || catalogue == repository::Catalogue::Own;
+        runtime.block_on(followed.commit(is_of_one))
+    })?;
+    Ok(Measured { environments, load, plan, commits, peak: peak(std::process::id())? })
+}
+
+/// What a commit touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touched {
+    Environment,
+    Component,
+}
+
+/// A commit that was just made.
+pub(crate) struct Commit {
+    pub(crate) what: Touched,
+    /// The number of the environment that it says something new of.
+    pub(crate) number: usize,
+    pub(crate) id: String,
+}
+
+/// Makes commits of both kinds. Returns the median of what `took` says how long each took, in milliseconds.
+pub(crate) fn commits(
+    repository: &mut Repository,
+    environments: usize,
+    mut took: impl FnMut(&Commit) -> Result<f64, Box<dyn Error>>,
+) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+    let mut medians = BTreeMap::new();
+    let mut generation = 0;
+    for (what, shown) in
+        [(Touched::Environment, "an environment's manifest"), (Touched::Component, "a component")]
+    {
+        let mut times = Vec::new();
+        for commit in 1..=COMMITS {
+            let number = commit * environments / (COMMITS + 1);
+            generation += 1;
+            let file = match what {
+                Touched::Environment => repository.environment(number, generation),
+                Touched::Component => repository.component(number, generation),
+            };
+            let id = repository.commit(shown, &[file])?;
+            times.push(took(&Commit { what, number, id })?);
         }
-        Ok(Measured { environments, load, plan, commits, peak: peak(std::process::id())? })
-    })
+        medians.insert(shown.to_owned(), median(times));
+    }
+    Ok(medians)
 }
 
 impl Followed {
@@ -112,7 +140,8 @@ impl Followed {
         Ok(())
     }
 
-    /// Returns the milliseconds that the newest commit takes, for each environment that it is work for.
+    /// Returns the milliseconds that the newest commit takes, divided by the number of environments that it is work
+    /// for: several may use what it touched.
     async fn commit(&mut self, is_of_one: bool) -> Result<f64, Box<dyn Error>> {
         let start = Instant::now();
         self.fetch().await?;
