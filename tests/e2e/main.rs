@@ -54,12 +54,24 @@ fn main() {
         trials.push(missing(part, reason));
     }
     let together = libtest_mimic::run(&arguments, trials);
-    let mut alone: Vec<_> = rig.engines().iter().flat_map(outage::trials).collect();
-    alone.extend(rig.engines().iter().flat_map(soak::trials));
-    let one_by_one = Arguments { test_threads: Some(1), ..arguments };
-    let alone = libtest_mimic::run(&one_by_one, alone);
+    let engines = rig.engines();
+    let alone = engines.iter().map(|engine| outage::trials(engine).into_iter().chain(soak::trial(engine)));
+    let side_by_side = Arguments { test_threads: Some(engines.len().max(1)), ..arguments };
+    let alone = libtest_mimic::run(&side_by_side, in_turn(alone.collect()));
     together.exit_if_failed();
     alone.exit();
+}
+
+/// Returns one test of each engine, then the next one of each.
+fn in_turn(mut each: Vec<impl Iterator<Item = Trial>>) -> Vec<Trial> {
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(each.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
+    }
 }
 
 /// A part of the rig that is not there: ignored on a person's machine, a failure in CI.

@@ -16,23 +16,14 @@ use crate::{
 const KILLS: usize = 3;
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
-    let alone = engine.clone();
-    let name = format!("{}::crash::of_the_engine_during_an_update", engine.name);
-    let alone = Trial::test(name, move || engine_killed_during_update(&alone));
-    let together = SCENARIOS.map(|(name, scenario)| {
-        let name = format!("{}::crash::of_engine_and_daemon_at_journal_writes_of_{name}", engine.name);
-        let engine = engine.clone();
-        Trial::test(name, move || at_journal_writes(&engine, scenario, KILLS, kill_and_restart))
-    });
-    let away = app::trials(
-        engine,
-        "outage",
-        &[
-            ("an_engine_that_is_away_is_lived_through", engine_away),
-            ("a_full_disk_under_the_store_is_lived_through", full_disk),
-        ],
-    );
-    [alone].into_iter().chain(together).chain(away).collect()
+    let mut trials = vec![engine.alone("crash::of_the_engine_during_an_update", engine_killed_during_update)];
+    trials.extend(SCENARIOS.map(|(name, scenario)| {
+        let name = format!("crash::of_engine_and_daemon_at_journal_writes_of_{name}");
+        engine.alone(&name, move |engine| at_journal_writes(engine, scenario, KILLS, kill_and_restart))
+    }));
+    trials.push(engine.alone("outage::an_engine_that_is_away_is_lived_through", engine_away));
+    trials.push(engine.alone("outage::a_full_disk_under_the_store_is_lived_through", full_disk));
+    trials
 }
 
 /// Kills the engine, and starts it again.

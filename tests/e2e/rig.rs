@@ -1,6 +1,13 @@
 //! The real parts that `tests/rig/rig.sh up` started, read from the file that it wrote.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use libtest_mimic::{Failed, Trial};
 
 /// Everything that the rig has.
 pub(crate) struct Rig {
@@ -24,6 +31,8 @@ pub(crate) struct Engine {
     pub(crate) restart: String,
     /// The file with the number of its process.
     pub(crate) pid_file: PathBuf,
+    /// Held by who has it alone.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Engine {
@@ -37,7 +46,21 @@ impl Engine {
             data: Vec::new(),
             restart: "false".into(),
             pid_file: PathBuf::new(),
+            turn: Arc::default(),
         }
+    }
+
+    /// Returns a test that has the engine alone, among those that say so.
+    pub(crate) fn alone(
+        &self,
+        name: &str,
+        test: impl FnOnce(&Self) -> Result<(), Failed> + Send + 'static,
+    ) -> Trial {
+        let engine = self.clone();
+        Trial::test(format!("{}::{name}", self.name), move || {
+            let _turn = engine.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            test(&engine)
+        })
     }
 }
 
@@ -113,7 +136,8 @@ impl Rig {
         let data = vec![PathBuf::from(root).join(name)];
         let restart = self.value(&format!("{upper}_RESTART"))?;
         let pid_file = self.value(&format!("{upper}_PIDFILE"))?.into();
-        Some(Engine { name, docker, netns, registry, data, restart, pid_file })
+        let turn = Arc::default();
+        Some(Engine { name, docker, netns, registry, data, restart, pid_file, turn })
     }
 
     fn registry(&self, key: &str) -> Option<Registry> {
