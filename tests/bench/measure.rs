@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, error::Error, fmt, fs, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
-use trueup_engine::Source;
+use trueup_engine::{Settled, Source};
 use trueup_git::{GitSource, Limits, Location, Reference, SourceConfig};
-use trueup_schema::{Cache, Catalogue, DigestKey, EnvironmentName, Files, Opened, RepoPath, load_with};
+use trueup_schema::{Cache, Catalogue, DigestKey, Files, Opened, load_with};
 
 use crate::repository::{self, Repository, Size, Workload};
 
@@ -43,8 +43,7 @@ struct Followed {
     cache: Cache,
     newest: Option<Catalogue>,
     files: Option<Arc<dyn Files>>,
-    /// The files that each environment depends on.
-    settled: BTreeMap<EnvironmentName, Vec<RepoPath>>,
+    settled: Settled,
 }
 
 /// Measures one size.
@@ -123,7 +122,7 @@ impl Followed {
             cache: Cache::default(),
             newest: None,
             files: None,
-            settled: BTreeMap::new(),
+            settled: Settled::default(),
         })
     }
 
@@ -133,8 +132,7 @@ impl Followed {
         let snapshot = self.source.fetch().await?;
         let now = load_with(&snapshot, &self.limits, &mut self.cache)?;
         if let Some(before) = &self.newest {
-            let changed = now.changes_since(before);
-            self.settled.retain(|_, inputs| !inputs.iter().any(|path| changed.contains(path)));
+            self.settled.touch(&now.changes_since(before));
         }
         (self.newest, self.files) = (Some(now), Some(snapshot.files));
         Ok(())
@@ -157,7 +155,7 @@ impl Followed {
         let catalogue = self.newest.as_ref().ok_or("nothing was fetched")?;
         let mut planned = 0;
         for name in catalogue.environments() {
-            if self.settled.contains_key(name) {
+            if self.settled.contains(name) {
                 continue;
             }
             let resolved = catalogue.resolve(name)?;
@@ -166,7 +164,7 @@ impl Followed {
                 &Opened::new(),
                 &DigestKey::new([1; 32]),
             )?;
-            self.settled.insert(name.clone(), resolved.inputs.into_keys().collect());
+            self.settled.settle(name, resolved.inputs.into_keys());
             planned += 1;
         }
         Ok(planned)

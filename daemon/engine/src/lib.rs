@@ -15,6 +15,7 @@ pub mod recover;
 pub mod repair;
 pub mod retry;
 pub mod run;
+pub mod settled;
 mod steps;
 pub mod store;
 
@@ -27,4 +28,5 @@ pub use record::{EnvKey, Fault, Outcome, Trigger};
 pub use recover::{RecoverError, Recovered, recover};
 pub use retry::Backoff;
 pub use run::{Completed, Failed, Terms, run};
+pub use settled::Settled;
 pub use store::{Adoption, HeldBy, Holder, Store, StoreError};

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
+    iter::Peekable,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -126,13 +127,19 @@ enum Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    fn of(known: &'a Folder, entry: &EntryRef<'_, '_>) -> Option<Self> {
-        let name = entry.filename().to_str().ok()?;
+    /// Looks for it in `known`. A tree has the order of its files' names, so that `files`, which are those of `known`,
+    /// are gone through beside it; in a tree with another order all are as good as new.
+    fn of(
+        known: &'a Folder,
+        files: &mut Peekable<impl Iterator<Item = (&'a Arc<str>, &'a Entry)>>,
+        entry: &EntryRef<'_, '_>,
+    ) -> Option<Self> {
+        let name = entry.filename();
         if entry.mode().is_tree() {
-            known.folders().get(name).map(|folder| Self::Folder(folder))
-        } else {
-            known.files().get(name).map(Self::File)
+            return known.folders().get(name.to_str().ok()?).map(|folder| Self::Folder(folder));
         }
+        while files.next_if(|(known, _)| known.as_bytes() < name.as_bytes()).is_some() {}
+        files.next_if(|(known, _)| known.as_bytes() == name.as_bytes()).map(|(_, file)| Self::File(file))
     }
 }
 
@@ -197,11 +204,12 @@ impl Walk<'_> {
         let known = known.unwrap_or(&nothing);
         let mut tree =
             Tree { files: known.files().clone(), folders: known.folders().clone(), unread: Vec::new() };
+        let mut files = known.files().iter().peekable();
         let mut still_there = 0;
         for entry in object.iter() {
             let entry = entry?;
             // Most of it is as it was: its name has been looked at.
-            let before = Before::of(known, &entry);
+            let before = Before::of(known, &mut files, &entry);
             still_there += usize::from(before.is_some());
             if before.is_some_and(|before| self.keep(&before, &entry)) {
                 continue;

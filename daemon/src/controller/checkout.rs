@@ -15,10 +15,10 @@ use std::{
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use trueup_engine::EnvKey;
+use trueup_engine::{EnvKey, Settled};
 use trueup_plan::Applied;
 use trueup_schema::{
-    Cache, Catalogue, EnvironmentName, Limits, RepoPath, Report, Resolved, Snapshot, SourceName, load_with,
+    Cache, Catalogue, EnvironmentName, Limits, Report, Resolved, Snapshot, SourceName, load_with,
 };
 
 use crate::failure::Failure;
@@ -46,9 +46,8 @@ struct Followed {
     read: Option<Timestamp>,
     /// Why what is newest may be out of date.
     trouble: Option<Arc<Failure>>,
-    /// The environments whose last turn ended well with the newest commit, or with one that says the same of them;
-    /// each with the files that it depends on.
-    settled: BTreeMap<EnvironmentName, Box<[RepoPath]>>,
+    /// The environments whose last turn ended well with the newest commit, or with one that says the same of them.
+    settled: Settled,
 }
 
 /// A commit that became the newest one of its source.
@@ -150,7 +149,7 @@ impl Checkouts {
     /// Notes that a turn begins: how the environment stands is not known before it ends.
     pub(crate) fn unsettle(&self, key: &EnvKey) {
         if let Some(followed) = self.sources().get_mut(&key.source) {
-            followed.settled.remove(&key.environment);
+            followed.settled.unsettle(&key.environment);
         }
     }
 
@@ -160,8 +159,7 @@ impl Checkouts {
         let Some(followed) = sources.get_mut(&key.source) else { return };
         let newest = followed.newest.as_ref().map(|newest| &newest.snapshot.revision);
         if newest == Some(&resolved.revision) && followed.trouble.is_none() {
-            let inputs = resolved.inputs.keys().cloned().collect();
-            followed.settled.insert(key.environment.clone(), inputs);
+            followed.settled.settle(&key.environment, resolved.inputs.keys().cloned());
         }
     }
 
@@ -179,16 +177,14 @@ impl Followed {
         let mut changed = BTreeSet::new();
         match (&checkout.catalogue, before) {
             (Ok(now), Some(before)) => {
-                let files = now.changes_since(before);
-                self.settled.retain(|_, inputs| !inputs.iter().any(|path| files.contains(path)));
+                self.settled.touch(&now.changes_since(before));
                 vanished =
                     Some(before.environments().filter(|name| !now.has_environment(name)).cloned().collect());
             }
             _ => self.settled.clear(),
         }
         if let Ok(now) = &checkout.catalogue {
-            self.settled.retain(|name, _| now.has_environment(name));
-            changed = now.environments().filter(|name| !self.settled.contains_key(*name)).cloned().collect();
+            changed = now.environments().filter(|name| !self.settled.contains(name)).cloned().collect();
         }
         Published { checkout, changed, vanished, is_rest_settled: !self.settled.is_empty() }
     }
