@@ -9,6 +9,7 @@ use imbl::OrdMap;
 
 use crate::{
     ComponentName, EnvironmentName, Limits, Place, Problem, RepoPath, Report, Resolved, Severity, Snapshot,
+    TargetName,
     document::{self, Document, Kind, Parsed, Shapes},
     manifest::RepositorySpec,
     resolve,
@@ -229,7 +230,16 @@ impl Catalogue {
 
     /// Returns who may read the secrets of an environment, whatever else is wrong with it.
     pub fn recipients(&self, name: &EnvironmentName) -> Result<Vec<String>, Report> {
-        resolve::recipients(self, name)
+        Ok(resolve::declared(self, name)?.encryption.recipients)
+    }
+
+    /// Returns the target of an environment. The report of a failure holds the problems that [`Catalogue::resolve`]
+    /// finds.
+    pub fn target(&self, name: &EnvironmentName) -> Result<TargetName, Report> {
+        match resolve::declared(self, name) {
+            Ok(spec) => Ok(spec.target.docker),
+            Err(_) => Ok(self.resolve(name)?.spec.target.docker),
+        }
     }
 
     /// Returns the names of the environments, in order. One whose manifest is wrong is among them.

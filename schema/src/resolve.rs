@@ -69,14 +69,14 @@ pub(crate) fn resolve(catalogue: &Catalogue, name: &EnvironmentName) -> Outcome 
     outcome
 }
 
-/// Returns the recipients that an environment declares.
-pub(crate) fn recipients(catalogue: &Catalogue, name: &EnvironmentName) -> Result<Vec<String>, Report> {
+/// Returns what the manifest of an environment says, whatever is wrong with its components.
+pub(crate) fn declared(catalogue: &Catalogue, name: &EnvironmentName) -> Result<EnvironmentSpec, Report> {
     let Some(item) = catalogue.environment(name) else {
         return Err(Report::sorted(unknown_environment(catalogue, name), 0));
     };
     let mut problems: Vec<Problem> = item.all_problems().cloned().collect();
     let spec = item.document.as_ref().and_then(|document| environment_spec(document, &mut problems));
-    spec.map(|spec| spec.encryption.recipients).ok_or_else(|| Report::sorted(problems, 1))
+    spec.ok_or_else(|| Report::sorted(problems, 1))
 }
 
 fn unknown_environment(catalogue: &Catalogue, name: &EnvironmentName) -> Vec<Problem> {

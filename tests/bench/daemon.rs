@@ -41,11 +41,11 @@ pub(crate) fn measure(environments: usize, catalogue: Catalogue) -> Result<Measu
     let size = Size { environments, components: 10, catalogue, workload: Workload::External, seed: 1 };
     let bare = folder.path().join("repository.git");
     let mut repository = Repository::create(&bare, size)?;
-    let start = Instant::now();
+    let (start, began) = (Instant::now(), Timestamp::now());
     let daemon = Daemon::start(folder.path(), &bare)?;
     daemon.wait(|| Ok(fs::read_to_string(daemon.folder.join("log"))?.contains("commit is read")))?;
     let load = milliseconds(start);
-    daemon.wait(|| daemon.are_in_sync(environments))?;
+    daemon.wait(|| daemon.are_in_sync(environments, began))?;
     let plan = milliseconds(start) - load;
     let commits = commits(&mut repository, environments, |commit| {
         let committed = Timestamp::now();
@@ -56,7 +56,13 @@ pub(crate) fn measure(environments: usize, catalogue: Catalogue) -> Result<Measu
         let observed = daemon.status(Some(&name))?[0]["observed"].as_str().unwrap_or_default().to_owned();
         Ok(observed.parse::<Timestamp>()?.duration_since(committed).as_secs_f64() * 1000.0)
     })?;
-    Ok(Measured { environments, load, plan, commits, peak: peak(daemon.child.id())? })
+    let peak = peak(daemon.child.id())?;
+    drop(daemon);
+    let start = Instant::now();
+    let again = Timestamp::now();
+    let daemon = Daemon::start(folder.path(), &bare)?;
+    daemon.wait(|| daemon.are_in_sync(environments, again))?;
+    Ok(Measured { environments, load, plan, commits, peak, restart: Some(milliseconds(start)) })
 }
 
 impl Daemon {
@@ -90,10 +96,15 @@ impl Daemon {
         Ok(status["environments"].clone())
     }
 
-    fn are_in_sync(&self, environments: usize) -> Result<bool, Box<dyn Error>> {
+    /// Returns whether each of so many environments was looked at since then, and is as declared.
+    fn are_in_sync(&self, environments: usize, since: Timestamp) -> Result<bool, Box<dyn Error>> {
         let status = self.status(None)?;
         let all = status.as_array().ok_or("it is a list")?;
-        Ok(all.len() == environments && all.iter().all(|environment| environment["sync"] == "Synced"))
+        let is_seen = |environment: &Value| {
+            let observed = environment["observed"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+            observed > Some(since) && environment["sync"] == "Synced"
+        };
+        Ok(all.len() == environments && all.iter().all(is_seen))
     }
 }
 

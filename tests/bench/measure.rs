@@ -24,6 +24,8 @@ pub(crate) struct Measured {
     pub(crate) commits: BTreeMap<String, f64>,
     /// The most memory that the process had, in MiB.
     pub(crate) peak: f64,
+    /// Milliseconds until each environment was looked at after a restart, where that is measured.
+    pub(crate) restart: Option<f64>,
 }
 
 impl fmt::Display for Measured {
@@ -66,7 +68,7 @@ pub(crate) fn measure(
         let is_of_one = commit.what == Touched::Environment || catalogue == repository::Catalogue::Own;
         runtime.block_on(followed.commit(is_of_one))
     })?;
-    Ok(Measured { environments, load, plan, commits, peak: peak(std::process::id())? })
+    Ok(Measured { environments, load, plan, commits, peak: peak(std::process::id())?, restart: None })
 }
 
 /// What a commit touches.

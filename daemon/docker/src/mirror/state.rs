@@ -57,9 +57,16 @@ pub(crate) struct State {
     /// Whether its events are heard.
     hears: bool,
     memo: Memo<Question>,
+    /// Whether the lists of everything may be older than an event that concerned nobody.
+    is_behind: bool,
     readers: BTreeMap<EnvKey, Reader>,
     /// Who has to be told.
     changed: BTreeMap<EnvKey, Change>,
+}
+
+/// Returns whether the answer tells also of what is no environment's.
+fn is_of_everything(question: &Question) -> bool {
+    matches!(question, Question::Containers | Question::Volumes)
 }
 
 impl State {
@@ -67,9 +74,8 @@ impl State {
     pub(crate) fn look(&mut self, identity: &Identity) {
         let key = identity.key();
         let is_new = self.readers.get(&key).is_none_or(|reader| reader.uid != identity.uid);
-        if is_new {
-            // Events that concerned nobody were not heeded.
-            self.memo.doubt(|question, _| matches!(question, Question::Containers | Question::Volumes));
+        if is_new && std::mem::take(&mut self.is_behind) {
+            self.memo.doubt(|question, _| is_of_everything(question));
         }
         let reader = self.readers.entry(key).or_default();
         reader.uid.clone_from(&identity.uid);
@@ -136,9 +142,8 @@ impl State {
     pub(crate) fn hear(&mut self, event: &Event, now: Instant) -> bool {
         let concerned = self.concerned(event);
         // The engine's own lists are of everything, but only what an environment is about puts them in doubt.
-        let heeded = |question: &Question| {
-            !concerned.is_empty() || !matches!(question, Question::Containers | Question::Volumes)
-        };
+        self.is_behind |= concerned.is_empty();
+        let heeded = |question: &Question| !concerned.is_empty() || !is_of_everything(question);
         self.memo.doubt(|question, known| heeded(question) && question.is_touched_by(event, known));
         let changes = concerned.into_iter().map(|key| {
             let change = self.readers[&key].change(now);

@@ -498,6 +498,15 @@ fn what_concerns_nobody_puts_nothing_in_doubt() {
     assert!(scene.state.ask::<String>(&key, &Question::Containers).is_ok());
     assert!(scene.state.ask::<String>(&key, &Question::Volumes).is_ok());
     assert!(scene.state.take_changed().is_empty());
+    // Who looks for the first time may be about it; who comes next finds what that one asked for.
+    for (new, is_known) in [("b", false), ("c", true)] {
+        scene.state.look(&identity(new));
+        for list in [Question::Containers, Question::Volumes] {
+            let asked = scene.state.ask::<String>(&identity(new).key(), &list);
+            assert_eq!(asked.is_ok(), is_known, "{new}: {list:?}");
+        }
+        scene.look(new);
+    }
 }
 
 #[test]
