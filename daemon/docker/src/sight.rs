@@ -23,6 +23,7 @@ use crate::{
     mirror::{Look, Question},
     names::{ENV_UID, ENVIRONMENT},
 };
+
 /// What is known to keep an engine from answering about one container while it answers about others: seen with 20.10.
 const STUCK: &str =
     "one that was paused while a command began in it keeps the engine waiting until its cgroup is thawed";
