@@ -128,7 +128,7 @@ enum Before<'a> {
 
 impl<'a> Before<'a> {
     /// Looks for it in `known`. A tree has the order of its files' names, so that `files`, which are those of `known`,
-    /// are gone through beside it; in a tree with another order all are as good as new.
+    /// are gone through beside it.
     fn of(
         known: &'a Folder,
         files: &mut Peekable<impl Iterator<Item = (&'a Arc<str>, &'a Entry)>>,
@@ -206,8 +206,13 @@ impl Walk<'_> {
             Tree { files: known.files().clone(), folders: known.folders().clone(), unread: Vec::new() };
         let mut files = known.files().iter().peekable();
         let mut still_there = 0;
+        let mut last = None;
         for entry in object.iter() {
             let entry = entry?;
+            if last.is_some_and(|last| last >= entry.inner) {
+                self.refused.out_of_order(folder);
+            }
+            last = Some(entry.inner);
             // Most of it is as it was: its name has been looked at.
             let before = Before::of(known, &mut files, &entry);
             still_there += usize::from(before.is_some());
@@ -283,6 +288,15 @@ impl Refused {
 
     pub(crate) fn submodule(&mut self, path: &str) {
         self.add(path, "it is a submodule", "commit the files themselves; other repositories are never read");
+    }
+
+    fn out_of_order(&mut self, folder: &str) {
+        let folder = if folder.is_empty() { "(root)" } else { folder };
+        self.add(
+            folder,
+            "its names are not in Git's order, or one is there twice",
+            "make the commit with Git",
+        );
     }
 
     pub(crate) fn too_many(&mut self, folder: &str, limits: &Limits) {

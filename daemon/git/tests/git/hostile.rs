@@ -37,21 +37,35 @@ async fn links_and_submodules_are_refused_at_their_paths() {
     assert!(error.help().unwrap().contains("never followed"));
 }
 
+/// Who lists one beside the last one must not be led astray.
+#[tokio::test]
+async fn a_tree_that_is_not_in_order_is_refused() {
+    let repository = Repository::new();
+    let [one, other] = [b"1", b"2"].map(|content| repository.blob(content));
+    let wrong = "(root):1:1: its names are not in Git's order, or one is there twice";
+    for names in [["b", "a"], ["a", "a"]] {
+        let entries = [("100644", &one, names[0]), ("100644", &other, names[1])];
+        let entries = entries.map(|(mode, id, name)| (mode, id.as_str(), name.as_bytes()));
+        repository.commit_tree(&entries);
+        assert_eq!(reasons(&repository).await, [wrong], "{names:?}");
+    }
+}
+
 #[tokio::test]
 async fn names_that_could_leave_the_repository_are_refused() {
     let repository = Repository::new();
     let blob = repository.blob(b"x");
     let inner = repository.tree(&[("100644", &blob, b"passwd")]);
     repository.commit_tree(&[
-        ("40000", &inner, b".."),
-        ("100644", &blob, b"a\nb"),
-        ("100644", &blob, b"a\\b"),
-        ("100644", &blob, b"\xff\xfe"),
-        ("100644", &blob, b"a\x1b[31m"),
-        ("40000", &inner, b".GIT"),
-        ("40000", &inner, b"."),
-        ("100644", &blob, b"../../escape"),
         ("100644", &blob, b""),
+        ("40000", &inner, b".."),
+        ("40000", &inner, b"."),
+        ("40000", &inner, b".GIT"),
+        ("100644", &blob, b"a\nb"),
+        ("100644", &blob, b"a\x1b[31m"),
+        ("100644", &blob, b"a\\b"),
+        ("100644", &blob, b"b/../../escape"),
+        ("100644", &blob, b"\xff\xfe"),
     ]);
     let reasons = reasons(&repository).await;
     let text = reasons.join("\n");
