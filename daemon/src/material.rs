@@ -81,7 +81,7 @@ impl LastApplied {
 
     /// Returns the name of the target that it runs on.
     pub(crate) fn target(&self, key: &EnvKey) -> Result<TargetName, Failure> {
-        Ok(self.catalogue.target(&key.environment)?)
+        Ok(self.catalogue.resolve(&key.environment)?.spec.target.docker)
     }
 }
 

@@ -9,7 +9,6 @@ use imbl::OrdMap;
 
 use crate::{
     ComponentName, EnvironmentName, Limits, Place, Problem, RepoPath, Report, Resolved, Severity, Snapshot,
-    TargetName,
     document::{self, Document, Kind, Parsed, Shapes},
     manifest::RepositorySpec,
     resolve,
@@ -58,6 +57,11 @@ pub(crate) struct Item {
 }
 
 impl Item {
+    /// Returns whether there is a document or a mistake: a file that declares others is named like one that it does not.
+    pub(crate) fn says_something(&self) -> bool {
+        self.document.is_some() || self.all_problems().next().is_some()
+    }
+
     pub(crate) fn all_problems(&self) -> impl Iterator<Item = &Problem> {
         self.file.problems.iter().chain(&self.problems)
     }
@@ -230,16 +234,7 @@ impl Catalogue {
 
     /// Returns who may read the secrets of an environment, whatever else is wrong with it.
     pub fn recipients(&self, name: &EnvironmentName) -> Result<Vec<String>, Report> {
-        Ok(resolve::declared(self, name)?.encryption.recipients)
-    }
-
-    /// Returns the target of an environment. The report of a failure holds the problems that [`Catalogue::resolve`]
-    /// finds.
-    pub fn target(&self, name: &EnvironmentName) -> Result<TargetName, Report> {
-        match resolve::declared(self, name) {
-            Ok(spec) => Ok(spec.target.docker),
-            Err(_) => Ok(self.resolve(name)?.spec.target.docker),
-        }
+        resolve::recipients(self, name)
     }
 
     /// Returns the names of the environments, in order. One whose manifest is wrong is among them.

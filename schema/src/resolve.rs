@@ -69,14 +69,14 @@ pub(crate) fn resolve(catalogue: &Catalogue, name: &EnvironmentName) -> Outcome 
     outcome
 }
 
-/// Returns what the manifest of an environment says, whatever is wrong with its components.
-pub(crate) fn declared(catalogue: &Catalogue, name: &EnvironmentName) -> Result<EnvironmentSpec, Report> {
+/// Returns the recipients that an environment declares.
+pub(crate) fn recipients(catalogue: &Catalogue, name: &EnvironmentName) -> Result<Vec<String>, Report> {
     let Some(item) = catalogue.environment(name) else {
         return Err(Report::sorted(unknown_environment(catalogue, name), 0));
     };
     let mut problems: Vec<Problem> = item.all_problems().cloned().collect();
     let spec = item.document.as_ref().and_then(|document| environment_spec(document, &mut problems));
-    spec.ok_or_else(|| Report::sorted(problems, 1))
+    spec.map(|spec| spec.encryption.recipients).ok_or_else(|| Report::sorted(problems, 1))
 }
 
 fn unknown_environment(catalogue: &Catalogue, name: &EnvironmentName) -> Vec<Problem> {
@@ -132,7 +132,8 @@ impl Resolving<'_> {
         let patches = self.document.spec.get("patches");
         let mut parts = Vec::new();
         for (number, name) in self.spec.components.iter().enumerate() {
-            let Some(item) = self.catalogue.components().get(name) else {
+            let declared = self.catalogue.components().get(name).filter(|item| item.says_something());
+            let Some(item) = declared else {
                 let known = self.catalogue.components().keys().map(ComponentName::as_str);
                 let help = suggest::choose(name.as_str(), "components", known);
                 let mark = located.at(&format!("components[{number}]"));

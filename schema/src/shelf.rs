@@ -209,8 +209,10 @@ impl Described for ComponentName {
             }
             let document = Some(Arc::clone(document));
             let item = Item { file: Arc::clone(file), document, problems: Vec::new() };
-            let before = shelf.items.insert(name, item);
-            shelf.is_contested |= before.is_some();
+            if let Some(before) = shelf.items.insert(name, item) {
+                shelf.is_contested = true;
+                shelf.stray.extend(before.all_problems().cloned());
+            }
         }
         if let Ok(name) = stem.parse::<Self>() {
             let item = Item { file: Arc::clone(file), document: None, problems: Vec::new() };

@@ -162,12 +162,8 @@ fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Chec
         .newest(&key.source)
         .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-    let name = catalogue.target(&key.environment)?;
-    let target = world.target(&name, &key.source).or_else(|failure| {
-        // Mistakes in Git are told first, whatever else is wrong.
-        catalogue.resolve(&key.environment)?;
-        Err(failure)
-    })?;
+    let name = catalogue.resolve(&key.environment)?.spec.target.docker;
+    let target = world.target(&name, &key.source)?;
     engines::follow(daemon, &name, &target);
     Ok((checkout, target))
 }
