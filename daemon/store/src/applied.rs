@@ -107,7 +107,8 @@ pub(crate) fn sweep(conn: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn last(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<Applied>> {
     let sql = "SELECT applied FROM applied WHERE source = ?1 AND name = ?2";
     let of_env = params![env.source.as_str(), env.environment.as_str()];
-    let applied = conn.query_row(sql, of_env, |row| sql::read_json::<Applied>(row, 0)).optional()?;
+    let applied =
+        conn.prepare_cached(sql)?.query_row(of_env, |row| sql::read_json::<Applied>(row, 0)).optional()?;
     applied.map(|applied| Ok(Applied { drift_since: seen::drift(conn, env)?, ..applied })).transpose()
 }
 

@@ -8,7 +8,8 @@ use crate::sql;
 /// Returns who the environment is.
 pub(crate) fn identity(conn: &Connection, store: &str, env: &EnvKey) -> rusqlite::Result<Option<Identity>> {
     let sql = "SELECT uid FROM environment WHERE source = ?1 AND name = ?2";
-    let uid = conn.query_row(sql, params![env.source.as_str(), env.environment.as_str()], |row| row.get(0));
+    let of_env = params![env.source.as_str(), env.environment.as_str()];
+    let uid = conn.prepare_cached(sql)?.query_row(of_env, |row| row.get(0));
     Ok(uid.optional()?.map(|uid| with(store, env.clone(), uid)))
 }
 
@@ -19,10 +20,9 @@ pub(crate) fn establish(
     env: &EnvKey,
     uid: &str,
 ) -> rusqlite::Result<Identity> {
-    conn.execute(
-        "INSERT INTO environment VALUES (?1, ?2, ?3, ?4) ON CONFLICT (source, name) DO NOTHING",
-        params![env.source.as_str(), env.environment.as_str(), uid, jiff::Timestamp::now().to_string()],
-    )?;
+    let sql = "INSERT INTO environment VALUES (?1, ?2, ?3, ?4) ON CONFLICT (source, name) DO NOTHING";
+    let now = jiff::Timestamp::now().to_string();
+    conn.prepare_cached(sql)?.execute(params![env.source.as_str(), env.environment.as_str(), uid, now])?;
     identity(conn, store, env)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 

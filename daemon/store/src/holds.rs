@@ -49,7 +49,7 @@ pub(crate) fn all(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Vec<Hold>
 pub(crate) fn suspended(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<Suspended>> {
     let sql = "SELECT suspended FROM suspended WHERE source = ?1 AND name = ?2";
     let of_env = params![env.source.as_str(), env.environment.as_str()];
-    conn.query_row(sql, of_env, |row| sql::read_json(row, 0)).optional()
+    conn.prepare_cached(sql)?.query_row(of_env, |row| sql::read_json(row, 0)).optional()
 }
 
 /// Suspends or resumes the environment.

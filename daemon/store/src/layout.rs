@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use trueup_engine::StoreError;
 
 use crate::{folder::cannot_open, sql};
@@ -16,6 +16,9 @@ const MIGRATIONS: [&str; 3] =
 /// The newest layout.
 #[expect(clippy::cast_possible_wrap, reason = "there are few layouts")]
 pub(crate) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
+/// How many statements a connection keeps prepared: all that there are, and some.
+const STATEMENTS: usize = 64;
 
 /// Opens the file and brings it to the newest layout. With `check` all of it is read first, with every kept
 /// blob; without, damage is met where it is read.
@@ -31,7 +34,7 @@ pub(crate) fn open(path: &Path, check: bool) -> Result<Connection, StoreError> {
 
 /// Reads the whole file. A damaged one is left as it is: what is in the log is not moved into it at the end.
 fn check(conn: &Connection, path: &Path) -> Result<(), StoreError> {
-    use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE as LEFT_IN_LOG;
+    const LEFT_IN_LOG: DbConfig = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     let read = || {
         conn.set_db_config(LEFT_IN_LOG, true)?;
         let wrong = quick_check(conn)?;
@@ -77,6 +80,9 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(std::time::Duration::from_secs(30))?;
+    // Plans are made once for each statement, not again for each value.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     conn.execute_batch(
         "PRAGMA journal_mode = wal; PRAGMA synchronous = full; PRAGMA foreign_keys = on; \
          PRAGMA trusted_schema = off; PRAGMA secure_delete = off;",
