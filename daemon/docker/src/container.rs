@@ -4,7 +4,7 @@ use bollard::{
     models::ContainerInspectResponse,
     query_parameters::{
         CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions,
-        StartContainerOptions, StopContainerOptions,
+        StartContainerOptions, StopContainerOptions, StopContainerOptionsBuilder,
     },
 };
 use std::{collections::HashMap, time::Duration};
@@ -162,6 +162,14 @@ impl Docker {
         let api = self.patient(found);
         let _leaves = self.may_leave(found).await?;
         let stopped = api.stop_container(id_of(found), None::<StopContainerOptions>).await;
+        gone(stopped).map_err(|error| self.failed(format!("stop `{}`", inspected_name(found)), &error))
+    }
+
+    /// Stops a container of which nothing runs.
+    pub(crate) async fn stop_now(&self, found: &ContainerInspectResponse) -> Result<(), TargetError> {
+        let _leaves = self.may_leave(found).await?;
+        let at_once = StopContainerOptionsBuilder::new().t(0).build();
+        let stopped = self.api().stop_container(id_of(found), Some(at_once)).await;
         gone(stopped).map_err(|error| self.failed(format!("stop `{}`", inspected_name(found)), &error))
     }
 

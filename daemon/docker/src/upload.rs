@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use trueup_engine::{Blame, TargetError};
 use trueup_schema::ContentDigest;
 
-use crate::{Docker, body::Blueprint, deliver::FileSpecs, failure::found, spec::FileSpec};
+use crate::{ANSWER, Docker, body::Blueprint, deliver::FileSpecs, failure::found, spec::FileSpec};
 
 /// How much is read of a file in a container, in bytes: more than any that is delivered has.
 const MOST: usize = 2 << 20;
 
-/// How many files are read side by side, in all containers of an engine. Each may hold [`MOST`] bytes.
+/// How many files are read side by side, in all containers of an engine. Each may hold [`MOST`] bytes twice: packed and
+/// unpacked.
 pub(crate) const SIDE_BY_SIDE: usize = 4;
 
 /// What the files in a container hold; one that is not there is left out.
@@ -61,7 +62,18 @@ impl Docker {
 
     /// Returns the digest of a file in a container; none when there is no such file.
     async fn read_file(&self, id: &str, path: &str) -> Result<Option<ContentDigest>, TargetError> {
-        let _turn = self.uploads_read().acquire().await;
+        let _turn = self.uploads_read().acquire().await.expect("it is never closed");
+        let cannot = || TargetError::new(Blame::Target, format!("cannot read `{path}` in a container"));
+        // The client waits for an answer to begin, and for ever for the rest of it.
+        let read = tokio::time::timeout(ANSWER, self.read_archive(id, path)).await;
+        match read.map_err(|late| cannot().caused_by(&late))?? {
+            Some(archive) => content(&archive).map_err(|error| cannot().caused_by(&error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the archive of a file in a container, or as much of it as is read.
+    async fn read_archive(&self, id: &str, path: &str) -> Result<Option<Vec<u8>>, TargetError> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
         let mut pieces = pin!(self.api().download_from_container(id, Some(options)));
         let mut archive = Vec::new();
@@ -72,10 +84,7 @@ impl Docker {
             let Some(piece) = piece else { return Ok(None) };
             archive.extend_from_slice(&piece);
         }
-        content(&archive).map_err(|error| {
-            TargetError::new(Blame::Target, format!("cannot unpack `{path}` of a container"))
-                .caused_by(&error)
-        })
+        Ok(Some(archive))
     }
 }
 

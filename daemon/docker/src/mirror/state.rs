@@ -142,7 +142,8 @@ impl State {
     pub(crate) fn hear(&mut self, event: &Event, now: Instant) -> bool {
         let concerned = self.concerned(event);
         // The engine's own lists are of everything, but only what an environment is about puts them in doubt.
-        self.is_behind |= concerned.is_empty();
+        let lists = [Question::Containers, Question::Volumes];
+        self.is_behind |= concerned.is_empty() && lists.iter().any(|list| list.is_touched_by(event, None));
         let heeded = |question: &Question| !concerned.is_empty() || !is_of_everything(question);
         self.memo.doubt(|question, known| heeded(question) && question.is_touched_by(event, known));
         let changes = concerned.into_iter().map(|key| {
