@@ -146,7 +146,8 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     let desired = target.compile(&identity, &wanted, &live)?;
     let applied = store.applied(key).await?;
     let sync = &wanted.resolved.spec.sync;
-    let contested = if request.patient { contested(store, key, sync).await? } else { Vec::new() };
+    let contested =
+        if request.patient && sync.self_heal { contested(store, key, sync).await? } else { Vec::new() };
     let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
     let plan = trueup_plan::plan(&Input {
         desired: &desired,
