@@ -188,14 +188,7 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
     if inherited.is_empty() {
         settle(bench, &identity).await?;
     }
-    let proposal = match bench.propose(request).await {
-        // Nobody takes over what the superseded run did, so it goes back.
-        Err(failure) if !inherited.is_empty() => {
-            settle(bench, &identity).await?;
-            return Err(failure);
-        }
-        proposed => proposed?,
-    };
+    let proposal = bench.propose(request).await?;
     if let Some(wait) = waits(bench.store, request, &proposal).await? {
         if !inherited.is_empty() {
             // Nobody takes over what the superseded run did, so it goes back.
