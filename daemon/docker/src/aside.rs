@@ -14,6 +14,9 @@ use crate::{
     spec::{ContainerSpec, from_spec},
 };
 
+/// How often a container may start and end again while it is renamed.
+const RENAMES: usize = 5;
+
 impl Docker {
     /// Renames a container to the name under which this run keeps it; returns whether it runs.
     pub(crate) async fn set_aside(
@@ -71,23 +74,30 @@ impl Docker {
     }
 
     /// Renames a container. One that waits to be restarted has no sandbox, which Engine 20.10 wants to rename,
-    /// too: such a one is stopped for it, and started again.
+    /// too: such a one is stopped for it, and started again. It may have started by itself and ended again
+    /// before it is looked at, so that is done more than once.
     pub(crate) async fn rename(&self, handle: &str, name: &str) -> Result<(), TargetError> {
+        let mut stopped = None;
         let mut renamed = self.rename_at_once(handle, name).await;
-        if matches!(&renamed, Err(error) if lacks_sandbox(error)) {
+        for _ in 0..RENAMES {
+            if !matches!(&renamed, Err(error) if lacks_sandbox(error)) {
+                break;
+            }
             let Some(found) = self.container(handle).await? else {
                 return Err(moved(format!("the container that shall be `{name}` is gone")));
             };
-            let waits = found.state.as_ref().is_some_and(|state| state.restarting == Some(true));
-            if waits {
+            let has_name = inspected_name(&found) == name;
+            if found.state.as_ref().is_some_and(|state| state.restarting == Some(true)) {
                 self.stop_now(&found).await?;
+                stopped = Some(found);
             }
-            renamed =
-                if inspected_name(&found) == name { Ok(()) } else { self.rename_at_once(handle, name).await };
-            if waits && let Err(error) = self.start_as_it_is(&found, name).await {
-                // It failed before, too; what it should be is told as drift, or by the undo of what comes next.
-                tracing::warn!(container = name, ?error, "does not start again after its new name");
-            }
+            renamed = if has_name { Ok(()) } else { self.rename_at_once(handle, name).await };
+        }
+        if let Some(found) = stopped
+            && let Err(error) = self.start_as_it_is(&found, name).await
+        {
+            // It failed before, too; what it should be is told as drift, or by the undo of what comes next.
+            tracing::warn!(container = name, ?error, "does not start again after its new name");
         }
         renamed.map_err(|error| self.failed(format!("rename a container to `{name}`"), &error))
     }
