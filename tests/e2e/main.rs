@@ -5,6 +5,7 @@
 mod app;
 mod architecture;
 mod change;
+mod clock;
 mod crash;
 mod drift;
 mod hostile;
@@ -43,6 +44,7 @@ fn main() {
         trials.extend(ops::engine_trials(&engine));
         trials.extend(change::trials(&engine));
         trials.extend(queue::trials(&engine));
+        trials.extend(clock::trials(&engine));
     }
     // What follows is the same on every engine: one is enough.
     if let Some(engine) = rig.engines().first() {

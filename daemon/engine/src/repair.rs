@@ -16,7 +16,9 @@ type Repair<'a> = (&'a ResourceId, Action, Option<&'a str>);
 /// Returns what was repaired `most` times or more within [`WINDOW`], and when it is repaired again. `runs` are
 /// those of one environment since then, newest first.
 pub fn contested(runs: &[RunRecord], most: usize, now: Timestamp) -> Vec<Contest> {
-    let recent = runs.iter().take_while(|run| now.duration_since(run.started) < WINDOW);
+    // What is yet to come is from before the clock was set back.
+    let is_recent = |run: &&RunRecord| (run.started..run.started + WINDOW).contains(&now);
+    let recent = runs.iter().filter(is_recent);
     let mut times: BTreeMap<Repair<'_>, Vec<Timestamp>> = BTreeMap::new();
     for (run, change) in recent.flat_map(|run| run.summary.iter().map(move |change| (run, change))) {
         if change.cause != Cause::Drift {
@@ -98,6 +100,13 @@ mod tests {
         let contest = &contested(&runs, 3, at(401))[0];
         assert_eq!((contest.repairs, contest.until), (4, at(200) + WINDOW));
         assert_eq!((&contest.resource, contest.field.as_deref()), (&web(), Some("state")));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait_until_it_is_as_late_again() {
+        let runs: Vec<_> = [100, 3_900, 3_800, 3_700].map(repair).into();
+        assert_eq!(contested(&runs, 2, at(3_901)).len(), 1);
+        assert_eq!(contested(&runs, 2, at(101)), []);
     }
 
     #[test]

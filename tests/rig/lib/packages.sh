@@ -14,6 +14,7 @@ declare -A package_of=(
   [curl]=curl
   [promtool]=prometheus
   [systemd-analyze]=systemd
+  [faketime]=faketime
   [/usr/lib/lighttpd/mod_openssl.so]=lighttpd-mod-openssl
 )
 
