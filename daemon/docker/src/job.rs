@@ -95,6 +95,15 @@ impl Docker {
         self.start(run, resource, &idle.0).await
     }
 
+    /// Returns whether a run by schedule has begun although its start failed, as far as the engine can tell.
+    pub async fn has_begun(&self, idle: &CronRun) -> bool {
+        match self.container(id_of(&idle.0)).await {
+            Ok(Some(found)) => started_at(&found) != started_at(&idle.0),
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
     /// Waits for the end of a run, which must be a success.
     pub async fn end_of_cron(
         &self,
@@ -104,4 +113,8 @@ impl Docker {
     ) -> Result<(), TargetError> {
         self.wait_for_end(run, resource, &started.0).await
     }
+}
+
+fn started_at(found: &ContainerInspectResponse) -> Option<&str> {
+    found.state.as_ref()?.started_at.as_deref()
 }

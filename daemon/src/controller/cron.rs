@@ -19,7 +19,7 @@ use trueup_schema::manifest::MissedRuns;
 
 use super::{
     Daemon,
-    schedule::{Next, next},
+    schedule::{Next, is_of_wrong_clock, next},
     turn::target_of,
     wall_clock,
 };
@@ -34,9 +34,16 @@ pub(crate) struct Crons(Mutex<BTreeMap<EnvKey, Running>>);
 
 /// The tasks of one environment, and what they were made of.
 struct Running {
-    uid: String,
-    schedules: BTreeMap<ResourceId, Schedule>,
+    follows: Followed,
     tasks: Vec<AbortHandle>,
+}
+
+/// What is followed of one environment.
+#[derive(PartialEq, Eq)]
+struct Followed {
+    uid: String,
+    target: String,
+    schedules: BTreeMap<ResourceId, Schedule>,
 }
 
 /// When something runs, and what becomes of the runs that it missed.
@@ -57,10 +64,8 @@ impl Crons {
         }
     }
 
-    /// Returns whether others are followed now than should be.
-    fn changes(&self, key: &EnvKey, uid: &str, schedules: &BTreeMap<ResourceId, Schedule>) -> bool {
-        let all = self.all();
-        !all.get(key).is_some_and(|running| running.uid == uid && running.schedules == *schedules)
+    fn is_followed(&self, key: &EnvKey, wanted: &Followed) -> bool {
+        self.all().get(key).is_some_and(|running| running.follows == *wanted)
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<EnvKey, Running>> {
@@ -73,21 +78,23 @@ impl Crons {
 pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Failure> {
     let store = &daemon.store;
     let applied = store.applied(key).await?;
-    let schedules = applied.as_ref().map(|applied| schedules(&applied.desired)).unwrap_or_default();
-    let uid = store.identity(key).await?.map(|identity| identity.uid).unwrap_or_default();
-    if !daemon.crons.changes(key, &uid, &schedules) {
+    let follows = Followed {
+        uid: store.identity(key).await?.map(|identity| identity.uid).unwrap_or_default(),
+        schedules: applied.as_ref().map(|applied| schedules(&applied.desired)).unwrap_or_default(),
+        target: applied.map(|applied| applied.desired.target).unwrap_or_default(),
+    };
+    if daemon.crons.is_followed(key, &follows) {
         return Ok(());
     }
-    store.keep_crons(key, schedules.keys()).await?;
+    store.keep_crons(key, follows.schedules.keys()).await?;
     daemon.crons.end(key);
-    let target = applied.map(|applied| applied.desired.target).unwrap_or_default();
-    let tasks = schedules.iter().filter_map(|(resource, schedule)| {
+    let tasks = follows.schedules.iter().filter_map(|(resource, schedule)| {
         // It was checked with the manifest.
         let cron = schedule.cron.parse().ok()?;
         let of = Follower {
             daemon: Arc::clone(daemon),
             key: key.clone(),
-            target: target.clone(),
+            target: follows.target.clone(),
             resource: resource.clone(),
             schedule: schedule.clone(),
             cron,
@@ -95,7 +102,7 @@ pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Fai
         Some(tokio::spawn(of.follow()).abort_handle())
     });
     let tasks = tasks.collect();
-    daemon.crons.all().insert(key.clone(), Running { uid, schedules, tasks });
+    daemon.crons.all().insert(key.clone(), Running { follows, tasks });
     Ok(())
 }
 
@@ -165,14 +172,17 @@ impl Follower {
 
     /// Returns what is next, by the store and the clock of now.
     async fn next(&self) -> Result<Next, StoreError> {
-        let store = &self.daemon.store;
         let now = Timestamp::now();
-        let last = match store.cron_due(&self.key, &self.resource, &self.schedule.cron).await? {
-            Some(last) => last,
+        Ok(next(&self.cron, self.schedule.missed, self.last(now).await?, now))
+    }
+
+    /// Returns the last time that was dealt with.
+    async fn last(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        match self.daemon.store.cron_due(&self.key, &self.resource, &self.schedule.cron).await? {
+            Some(last) if !is_of_wrong_clock(last, now) => Ok(last),
             // Followed for the first time, it has missed nothing.
-            None => self.dealt_with(now).await.map(|()| now)?,
-        };
-        Ok(next(&self.cron, self.schedule.missed, last, now))
+            _ => self.dealt_with(now).await.map(|()| now),
+        }
     }
 
     async fn dealt_with(&self, time: Timestamp) -> Result<(), StoreError> {
@@ -183,12 +193,13 @@ impl Follower {
     async fn run(&self) -> Result<Ran, Failure> {
         let Self { daemon, key, resource, .. } = self;
         let store = &daemon.store;
-        let world = daemon.world();
-        let target = &target_of(&world, key, &self.target)?;
         // Only the start: a run of the environment waits for nothing that it does not replace.
         let lease =
             store.lease_wait(key, &Holder::here("the daemon, to start a cron"), &daemon.cancel).await?;
+        let last = self.last(Timestamp::now()).await?;
         let Next::Run(time) = self.next().await? else { return Ok(Ran::Not) };
+        let world = daemon.world();
+        let target = &target_of(&world, key, &self.target)?;
         let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
         // Without its secrets it still runs, but nothing that it prints is shown.
         let opened = material::applied(store, &world.keys, key).await;
@@ -201,6 +212,13 @@ impl Follower {
         self.dealt_with(time).await?;
         let Some(idle) = idle else { return Ok(Ran::StillBefore) };
         let started = target.start_cron(&context, resource, &idle).await;
+        if let Err(error) = &started
+            && error.blame != Blame::Manifest
+            && !target.has_begun(&idle).await
+        {
+            self.dealt_with(last).await?;
+            return Err(error.clone().into());
+        }
         drop((token, lease));
         let ended = match started {
             Ok(()) => target.end_of_cron(&context, resource, &idle).await,
