@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::Command, sync::atomic::Ordering};
 
 use libtest_mimic::{Failed, Trial};
+use serde_json::Value;
 
 use crate::{
     app::{self, in_sync_at},
@@ -13,11 +14,13 @@ use crate::{
 
 type Test = (&'static str, fn(&Engine, &Git) -> Result<(), Failed>);
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 7] = [
     ("a_push_over_https_is_applied", a_push_over_https_is_applied),
     ("a_refused_token_changes_nothing_until_it_is_corrected", a_refused_token_changes_nothing),
     ("an_unreachable_server_changes_nothing_until_it_is_back", an_unreachable_server_changes_nothing),
     ("what_a_person_applied_is_not_taken_back_by_an_older_commit", applied_by_a_person),
+    ("what_a_person_applied_is_not_taken_back_while_git_is_away", applied_while_git_is_away),
+    ("what_runs_is_looked_after_before_git_can_be_read", started_without_git),
     ("a_server_that_talks_nonsense_or_nothing_is_lived_through", nonsense_and_silence),
 ];
 
@@ -198,4 +201,70 @@ fn applied_by_a_person(engine: &Engine, git: &Git) -> Result<(), Failed> {
     let commits: Vec<_> = history["runs"].as_array().into_iter().flatten().collect();
     assert_eq!(commits.len(), 2, "it was taken back: {history}");
     daemon.stop()
+}
+
+/// The daemon's way to the server is cut, a person's is not.
+fn applied_while_git_is_away(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let mut relay = Relay::start(git.address())?;
+    let base = git.url.replace(git.address(), &relay.address());
+    let remote = Remote::new(engine, git, &base, None)?;
+    let lab = &remote.lab;
+    let direct = lab.path("direct.yaml");
+    let config = fs::read_to_string(lab.path("trueup-daemon.yaml"))?;
+    fs::write(&direct, config.replace(&relay.address(), git.address()))?;
+    lab.configure("interval: 100ms", "interval: 1h")?;
+    let first = remote.push("first")?;
+    let daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    relay.stop()?;
+    let second = remote.push("second")?;
+    let direct = direct.to_str().ok_or("the path is UTF-8")?;
+    lab.succeed(&["--config", direct, "apply", &lab.env, "--yes", "--wait", "5m"])?;
+    kill(lab)?;
+    wait_for_runs(lab, 3)?;
+    kill(lab)?;
+    wait_for_runs(lab, 4)?;
+    lab.wait_for("the trouble", |status| status["sync"] == "Unknown")?;
+    let history = app::json(lab, &["history", &lab.env])?;
+    let commits = history["runs"].as_array().into_iter().flatten().map(|run| &run["revision"]["commit"]);
+    let commits: Vec<_> = commits.filter_map(|commit| commit.as_str()).collect();
+    assert_eq!(commits.iter().filter(|commit| **commit == first).count(), 1, "it was taken back: {history}");
+    relay.resume()?;
+    lab.wait_for("the second commit", in_sync_at(&second))?;
+    daemon.stop()
+}
+
+fn started_without_git(engine: &Engine, git: &Git) -> Result<(), Failed> {
+    let mut relay = Relay::start(git.address())?;
+    let base = git.url.replace(git.address(), &relay.address());
+    let remote = Remote::new(engine, git, &base, None)?;
+    let lab = &remote.lab;
+    let first = remote.push("first")?;
+    let daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    daemon.stop()?;
+    relay.stop()?;
+    kill(lab)?;
+    let daemon = lab.daemon()?;
+    wait_for_runs(lab, 2)?;
+    kill(lab)?;
+    wait_for_runs(lab, 3)?;
+    let status = lab.wait_for("the trouble", |status| status["sync"] == "Unknown")?;
+    app::says(status["why"].as_str().unwrap_or_default(), &["lab", "127.0.0.1"])?;
+    relay.resume()?;
+    lab.wait_for("the same commit", in_sync_at(&first))?;
+    daemon.stop()
+}
+
+fn kill(lab: &Lab) -> Result<(), Failed> {
+    lab.docker(&["kill", &format!("{}-app", lab.env)]).map(drop)
+}
+
+/// Waits until so many runs have ended well.
+fn wait_for_runs(lab: &Lab, count: usize) -> Result<(), Failed> {
+    lab.wait_until(&format!("run {count}"), || {
+        let history = app::json(lab, &["history", &lab.env])?;
+        let ended = |run: &&Value| run["outcome"]["outcome"] == "applied";
+        Ok(history["runs"].as_array().into_iter().flatten().filter(ended).count() == count)
+    })
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -38,10 +38,15 @@ pub(crate) struct Checkouts {
     news: Notify,
 }
 
+/// How many commits of a source are known to have been the newest.
+const KNOWN: usize = 100;
+
 /// What is known of one source.
 #[derive(Default)]
 struct Followed {
     newest: Option<Arc<Checkout>>,
+    /// The last commits that were the newest, with that one.
+    known: VecDeque<String>,
     /// When it was asked last for its newest commit, and answered.
     read: Option<Timestamp>,
     /// Why what is newest may be out of date.
@@ -70,6 +75,8 @@ impl Checkouts {
         let followed = sources.entry(source.clone()).or_default();
         let before = followed.newest.replace(Arc::clone(&checkout));
         followed.trouble = None;
+        followed.known.truncate(KNOWN - 1);
+        followed.known.push_front(checkout.snapshot.revision.commit.clone());
         let published = followed.published(checkout, before.as_deref());
         drop(sources);
         self.news.notify_waiters();
@@ -109,13 +116,13 @@ impl Checkouts {
         self.sources().get(source)?.read
     }
 
-    /// Returns whether another commit than the newest one was applied since the source has answered last.
+    /// Returns whether a commit was applied, since the source has answered last, that it is not known to have had.
     pub(crate) fn may_be_behind(&self, source: &SourceName, applied: &Applied) -> bool {
         let sources = self.sources();
-        let Some(Followed { newest: Some(newest), read: Some(read), .. }) = sources.get(source) else {
-            return false;
-        };
-        applied.at > *read && applied.revision.commit != newest.snapshot.revision.commit
+        let Some(Followed { known, read: Some(read), .. }) = sources.get(source) else { return false };
+        // What is yet to come is from before the clock was set back.
+        let is_since = applied.at > *read && applied.at <= Timestamp::now();
+        is_since && !known.is_empty() && !known.contains(&applied.revision.commit)
     }
 
     /// Waits until a source was read, or could not be.

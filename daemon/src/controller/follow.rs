@@ -121,8 +121,14 @@ async fn follow(
     looks: Arc<Looks>,
 ) {
     let mut pause = PATIENCE.0;
-    let mut follower =
-        Follower { daemon: &daemon, source: &source, git: None, commit: None, cache: Cache::default() };
+    let mut follower = Follower {
+        daemon: &daemon,
+        source: &source,
+        git: None,
+        commit: None,
+        cache: Cache::default(),
+        asked: false,
+    };
     loop {
         let number = looks.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let wait = match follower.look(&trigger).await {
@@ -135,7 +141,7 @@ async fn follow(
                 // The source was read when it is the commit that is wrong: the next one is not kept waiting.
                 pause = if failure.is_report() { PATIENCE.0 } else { (pause * 2).min(PATIENCE.1) };
                 let wait = if failure.is_report() { source.interval.0 } else { pause };
-                follower.unreadable(failure).await;
+                follower.unreadable(failure, &trigger).await;
                 wait
             }
         };
@@ -158,6 +164,8 @@ struct Follower<'a> {
     git: Option<(GitSource, Option<Watch>)>,
     commit: Option<String>,
     cache: Cache,
+    /// Whether its environments were asked for a turn; from then on each has a timer.
+    asked: bool,
 }
 
 impl Follower<'_> {
@@ -192,13 +200,35 @@ impl Follower<'_> {
     }
 
     /// Writes down why the source cannot be read, until a commit of it was.
-    async fn unreadable(&mut self, failure: Failure) {
+    async fn unreadable(&mut self, failure: Failure, trigger: &Trigger) {
         // Once the source can be read again its commit is told to be the newest, also when it is the same.
         if !failure.is_report() {
             self.commit = None;
         }
-        publish::unreadable(&self.daemon.store, &self.source.name, &failure).await;
-        self.daemon.checkouts.set_trouble(&self.source.name, failure);
+        let (source, daemon) = (&self.source.name, self.daemon);
+        // Whose turn ends from here on sees it.
+        daemon.checkouts.set_trouble(source, failure);
+        if let Some(trouble) = daemon.checkouts.trouble(source) {
+            publish::unreadable(&daemon.store, source, &trouble).await;
+        }
+        if !std::mem::replace(&mut self.asked, true) {
+            self.queue_known(trigger).await;
+        }
+    }
+
+    /// Asks for a turn of each environment that is known from before: what runs is looked after without Git.
+    async fn queue_known(&self, trigger: &Trigger) {
+        let known = match self.daemon.store.observations().await {
+            Ok(known) => known,
+            Err(error) => {
+                return tracing::error!(error = &error as &dyn std::error::Error, "the store cannot be read");
+            }
+        };
+        for key in known.into_keys() {
+            if key.source == self.source.name && self.source.follows(&key.environment) {
+                self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);
+            }
+        }
     }
 
     /// Asks for a turn of each environment that a commit may say something new of; the others count as compared
@@ -208,6 +238,7 @@ impl Follower<'_> {
         let published = self.daemon.checkouts.publish(source, snapshot, &mut self.cache);
         let Published { checkout, changed, vanished, .. } = &published;
         let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
+        self.asked = true;
         for name in changed.iter().filter(|name| self.source.follows(name)) {
             let key = crate::world::World::key(self.source, name);
             self.daemon.queue.put(key, trigger.clone(), Urgency::Fresh);

@@ -9,7 +9,8 @@ use trueup_docker::Docker;
 use trueup_engine::{
     Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns, record::Health,
 };
-use trueup_schema::{RepoPath, Resolved, TargetName};
+use trueup_plan::Applied;
+use trueup_schema::{RepoPath, Resolved, SourceName, TargetName};
 use trueup_store::{Lease, Sqlite};
 
 use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
@@ -27,6 +28,9 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// When an environment is looked at again at the latest whose checks fail: nothing tells when they succeed.
 const UNHEALTHY: Duration = Duration::from_secs(10);
+
+/// How long a source is waited for that may have a newer commit: less than a person waits for the lease.
+const CATCH_UP: Duration = Duration::from_secs(5);
 
 /// Takes names from the queue until the daemon stops.
 pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
@@ -87,12 +91,15 @@ async fn after(
     result: &Result<Concluded, Failure>,
 ) -> Result<(), Failure> {
     let followed = cron::follow(daemon, key).await;
-    // A commit that cannot be read lets go of nothing.
-    if result.as_ref().is_err_and(Failure::is_report)
+    if let Err(failure) = result
         && let Some(applied) = daemon.store.applied(key).await?
+        && (failure.is_report() || !daemon.knows_newest(key, &applied))
     {
+        // It lets go of nothing that the newest commit cannot be read.
         let world = daemon.world();
-        let target = target_of(&world, key, &applied.desired.target)?;
+        let name = target_name(&applied.desired.target)?;
+        let target = world.target(&name, &key.source)?;
+        engines::follow(daemon, &name, &target);
         keep_alive(&daemon.bench(&world, &target), key, lease).await?;
     }
     followed
@@ -112,6 +119,12 @@ async fn tell(daemon: &Daemon, key: &EnvKey, result: &Result<Concluded, Failure>
     }
     let trouble = daemon.checkouts.trouble(&key.source);
     publish::conclusion(&daemon.store, key, result, trouble.as_deref()).await;
+    if trouble.is_none()
+        && let Some(trouble) = daemon.checkouts.trouble(&key.source)
+    {
+        // It began meanwhile, and what it wrote down may be written over.
+        publish::conclusion(&daemon.store, key, result, Some(&trouble)).await;
+    }
 }
 
 async fn reconcile_newest(
@@ -148,19 +161,22 @@ async fn reconcile_newest(
 /// Looks at the source where somebody else has applied a commit since it was looked at: it may be newer than what
 /// is the newest here, and nobody wants to go back from it.
 async fn catch_up(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
-    let applied = daemon.store.applied(key).await?;
-    if applied.is_some_and(|applied| daemon.checkouts.may_be_behind(&key.source, &applied)) {
-        daemon.followers.look_now(&key.source).await;
+    let Some(applied) = daemon.store.applied(key).await? else { return Ok(()) };
+    let is_behind = || daemon.checkouts.may_be_behind(&key.source, &applied);
+    if is_behind() {
+        tokio::time::timeout(CATCH_UP, daemon.followers.look_now(&key.source)).await.ok();
+    }
+    if is_behind() {
+        let message = format!("source `{}` does not say whether it has a newer commit", key.source);
+        return Err(Failure::new(Kind::Target, message)
+            .hint(format!("{} was applied since it answered last", applied.revision)));
     }
     Ok(())
 }
 
 /// Returns the newest commit of an environment, and where it runs.
 fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
-    let checkout = daemon
-        .checkouts
-        .newest(&key.source)
-        .ok_or_else(|| Failure::new(Kind::Target, format!("source `{}` was not read yet", key.source)))?;
+    let checkout = daemon.checkouts.newest(&key.source).ok_or_else(|| daemon.not_read(&key.source))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let name = catalogue.resolve(&key.environment)?.spec.target.docker;
     let target = world.target(&name, &key.source)?;
@@ -227,9 +243,12 @@ async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure>
 
 /// Returns the target that a plan names: `docker/local`.
 pub(crate) fn target_of(world: &World, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
+    world.target(&target_name(target)?, &key.source)
+}
+
+fn target_name(target: &str) -> Result<TargetName, Failure> {
     let name = target.rsplit('/').next().unwrap_or_default();
-    let name: TargetName = name.parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
-    world.target(&name, &key.source)
+    name.parse().map_err(|error| Failure::of(Kind::Internal, &error))
 }
 
 impl Daemon {
@@ -242,6 +261,17 @@ impl Daemon {
         let checkout = self.checkouts.newest(&key.source);
         let catalogue = checkout.as_ref().and_then(|checkout| checkout.catalogue.as_ref().ok());
         catalogue.is_some_and(|catalogue| !catalogue.has_environment(&key.environment))
+    }
+
+    /// Returns whether the newest commit of an environment's source is known, as far as can be told.
+    fn knows_newest(&self, key: &EnvKey, applied: &Applied) -> bool {
+        self.checkouts.newest(&key.source).is_some() && !self.checkouts.may_be_behind(&key.source, applied)
+    }
+
+    fn not_read(&self, source: &SourceName) -> Failure {
+        let mut failure = Failure::new(Kind::Target, format!("source `{source}` was not read yet"));
+        failure.causes.extend(self.checkouts.trouble(source).map(|trouble| trouble.one_line()));
+        failure
     }
 
     /// Leaves an environment alone that is no longer declared: what runs keeps running, and nothing asks
