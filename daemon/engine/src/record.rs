@@ -406,6 +406,17 @@ pub struct KeptRevision {
     pub at: Timestamp,
 }
 
+/// The revision that was applied last, without what it declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedRevision {
+    /// The commit.
+    pub revision: Revision,
+    /// When its run was committed.
+    pub at: Timestamp,
+    /// How many resources are known to differ from it.
+    pub drifted: usize,
+}
+
 /// Why an environment does not move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {

@@ -14,8 +14,8 @@ use trueup_schema::{ContentDigest, DigestKey, EnvironmentName, Revision, SourceN
 use crate::{
     Identity, RunId,
     record::{
-        Audit, Commit, Ended, Entry, EnvKey, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord,
-        Suspended, Unfinished,
+        AppliedRevision, Audit, Commit, Ended, Entry, EnvKey, Hold, KeptRevision, Logged, NewRun,
+        Observation, RunRecord, Suspended, Unfinished,
     },
 };
 
@@ -263,6 +263,12 @@ pub trait Store: Send + Sync {
 
     /// Returns what was applied last, with since when its resources have drifted.
     fn applied(&self, env: &EnvKey) -> impl Future<Output = Result<Option<Applied>, StoreError>> + Send;
+
+    /// Returns which revision was applied last: what it declared is not read.
+    fn applied_revision(
+        &self,
+        env: &EnvKey,
+    ) -> impl Future<Output = Result<Option<AppliedRevision>, StoreError>> + Send;
 
     /// Returns the revisions that can be applied again, newest first; at most [`KEPT_REVISIONS`].
     fn kept(&self, env: &EnvKey) -> impl Future<Output = Result<Vec<KeptRevision>, StoreError>> + Send;

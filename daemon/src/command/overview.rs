@@ -50,7 +50,7 @@ pub(super) async fn rows(
 pub(crate) async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row, StoreError> {
     let unfinished = store.unfinished(&key).await?;
     Ok(Row {
-        applied: store.applied(&key).await?.map(|applied| applied.revision),
+        applied: store.applied_revision(&key).await?,
         holds: store.holds(&key).await?,
         suspended: store.suspended(&key).await?,
         // A look that finds nothing to do takes the lease as well; it is no news.

@@ -138,7 +138,6 @@ async fn environments(daemon: &Daemon) -> Result<(Vec<Environment>, BTreeSet<Env
         store.environments().await?.iter().map(trueup_engine::Identity::key).collect();
     let mut environments = Vec::new();
     for (key, seen) in store.observations().await? {
-        let applied = store.applied(&key).await?;
         let row: Row = overview::row(store, key.clone(), seen).await?;
         environments.push(Environment {
             labels: (&key).into(),
@@ -146,8 +145,8 @@ async fn environments(daemon: &Daemon) -> Result<(Vec<Environment>, BTreeSet<Env
             health: row.health(),
             is_held: row.hold().is_some(),
             observed: row.seen.as_ref().map(|seen| seen.observed),
-            succeeded: applied.as_ref().map(|applied| applied.at),
-            drifted: applied.map_or(0, |applied| applied.drift_since.len()),
+            succeeded: row.applied.as_ref().map(|applied| applied.at),
+            drifted: row.applied.as_ref().map_or(0, |applied| applied.drifted),
         });
         known.insert(key);
     }

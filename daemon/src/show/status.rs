@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use trueup_engine::{
     EnvKey, Holder, RunId,
-    record::{Health, Hold, HoldKind, Observation, Suspended, SyncStatus},
+    record::{AppliedRevision, Health, Hold, HoldKind, Observation, Suspended, SyncStatus},
 };
 use trueup_schema::Revision;
 
@@ -16,7 +16,7 @@ use super::{ago, table::table};
 pub(crate) struct Row {
     pub(crate) key: EnvKey,
     pub(crate) seen: Option<Observation>,
-    pub(crate) applied: Option<Revision>,
+    pub(crate) applied: Option<AppliedRevision>,
     /// Newest first; one that the newest commit does not meet is left out of what is shown.
     pub(crate) holds: Vec<Hold>,
     pub(crate) suspended: Option<Suspended>,
@@ -124,7 +124,8 @@ impl Row {
     /// The commit that runs: the one that was compared and found equal, else the one that was applied.
     fn revision(&self) -> Option<&Revision> {
         let synced = self.seen.as_ref().filter(|seen| seen.sync == SyncStatus::Synced);
-        synced.and_then(|seen| seen.revision.as_ref()).or(self.applied.as_ref())
+        let applied = self.applied.as_ref().map(|applied| &applied.revision);
+        synced.and_then(|seen| seen.revision.as_ref()).or(applied)
     }
 
     /// Returns whether it tells what another one does, whenever each was looked at.
@@ -134,6 +135,9 @@ impl Row {
             if let Some(seen) = &mut row.seen {
                 seen.observed = seen.since;
                 seen.as_of = None;
+            }
+            if let Some(applied) = &mut row.applied {
+                (applied.at, applied.drifted) = (applied.revision.time, 0);
             }
             row
         };
@@ -217,10 +221,16 @@ mod tests {
             checked: None,
             as_of: None,
         };
+        let applied = |second, drifted| {
+            let text = || "x".to_owned();
+            let revision =
+                Revision { commit: text(), reference: text(), author: text(), subject: text(), time: at(1) };
+            AppliedRevision { revision, at: at(second), drifted }
+        };
         let row = |seen: Observation| Row {
             key: EnvKey { source: "git".parse().unwrap(), environment: "dev".parse().unwrap() },
             seen: Some(seen),
-            applied: None,
+            applied: Some(applied(2, 0)),
             holds: Vec::new(),
             suspended: None,
             holder: None,
@@ -228,6 +238,8 @@ mod tests {
         };
         let first = row(seen.clone());
         assert!(first.tells_the_same(&row(Observation { observed: at(9), ..seen.clone() })));
+        assert!(first.tells_the_same(&Row { applied: Some(applied(9, 1)), ..first.clone() }));
+        assert!(!first.tells_the_same(&Row { applied: None, ..first.clone() }));
         assert!(!first.tells_the_same(&row(Observation { since: at(9), ..seen })));
     }
 }

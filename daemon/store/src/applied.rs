@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 use trueup_engine::{
     EnvKey, Outcome, RunId,
-    record::{Commit, Holds, KeptRevision},
+    record::{AppliedRevision, Commit, Holds, KeptRevision},
     store::KEPT_REVISIONS,
 };
 use trueup_plan::Applied;
@@ -110,6 +110,22 @@ pub(crate) fn last(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<A
     let applied =
         conn.prepare_cached(sql)?.query_row(of_env, |row| sql::read_json::<Applied>(row, 0)).optional()?;
     applied.map(|applied| Ok(Applied { drift_since: seen::drift(conn, env)?, ..applied })).transpose()
+}
+
+/// Returns which revision was applied last, without reading what it declared.
+pub(crate) fn last_revision(conn: &Connection, env: &EnvKey) -> rusqlite::Result<Option<AppliedRevision>> {
+    let sql = "SELECT json_extract(applied, '$.revision'), json_extract(applied, '$.at'), \
+               (SELECT count(*) FROM drift WHERE source = ?1 AND name = ?2) \
+               FROM applied WHERE source = ?1 AND name = ?2";
+    let of_env = params![env.source.as_str(), env.environment.as_str()];
+    let revision = |row: &Row<'_>| {
+        Ok(AppliedRevision {
+            revision: sql::read_json(row, 0)?,
+            at: sql::parse(row, 1)?,
+            drifted: row.get::<_, u32>(2)? as usize,
+        })
+    };
+    conn.prepare_cached(sql)?.query_row(of_env, revision).optional()
 }
 
 /// Returns the revisions that can be applied again, newest first.

@@ -13,8 +13,8 @@ use trueup_engine::{
     Adoption, EnvKey, Holder, Identity, RunId, Store, StoreError,
     crash::{CRASH_AT, CrashPoint},
     record::{
-        Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation, RunRecord, Suspended,
-        Unfinished,
+        AppliedRevision, Audit, Commit, Ended, Entry, Hold, KeptRevision, Logged, NewRun, Observation,
+        RunRecord, Suspended, Unfinished,
     },
     store::RunFilter,
 };
@@ -309,6 +309,10 @@ impl Store for Sqlite {
 
     async fn applied(&self, env: &EnvKey) -> Result<Option<Applied>, StoreError> {
         self.of_env("what is applied", env, applied::last).await
+    }
+
+    async fn applied_revision(&self, env: &EnvKey) -> Result<Option<AppliedRevision>, StoreError> {
+        self.of_env("the applied revision", env, applied::last_revision).await
     }
 
     async fn kept(&self, env: &EnvKey) -> Result<Vec<KeptRevision>, StoreError> {

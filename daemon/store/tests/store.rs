@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use trueup_engine::{
     Adoption, EnvKey, Fault, Holder, Outcome, RunId, Store, StoreError, Trigger,
     record::{
-        Audit, Commit, Durations, Ended, Entry, Health, Hold, HoldKind, Holds, Kept, NewRun, Observation,
-        Suspended, SyncStatus,
+        AppliedRevision, Audit, Commit, Durations, Ended, Entry, Health, Hold, HoldKind, Holds, Kept, NewRun,
+        Observation, Suspended, SyncStatus,
     },
     store::{KEPT_REVISIONS, RunFilter},
 };
@@ -158,6 +158,8 @@ async fn a_commit_and_everything_that_belongs_to_it_are_one_write() {
     assert!(unfinished[0].committed);
     assert_eq!(unfinished[0].run.outcome, Some(Outcome::Applied));
     assert_eq!(store.applied(&env()).await.unwrap(), Some(applied("2")));
+    let short = AppliedRevision { revision: revision("2"), at: applied("2").at, drifted: 0 };
+    assert_eq!(store.applied_revision(&env()).await.unwrap(), Some(short));
     assert_eq!(store.jobs_done(&env()).await.unwrap(), BTreeSet::from(["job-2".to_owned()]));
     assert!(store.holds(&env()).await.unwrap().is_empty());
     assert_eq!(store.plain(&ContentDigest::of_plain(b"two")).await.unwrap().unwrap(), b"two");
@@ -278,6 +280,7 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
     store.set_drift(&env(), &BTreeSet::from([id("b"), id("c")]), at(6)).await.unwrap();
     let drifted = store.applied(&env()).await.unwrap().unwrap().drift_since;
     assert_eq!(drifted, BTreeMap::from([(id("b"), at(5)), (id("c"), at(6))]));
+    assert_eq!(store.applied_revision(&env()).await.unwrap().unwrap().drifted, 2);
 }
 
 fn seen_at(commit: &str) -> Observation {
@@ -376,6 +379,7 @@ async fn a_forgotten_environment_comes_back_as_another_one_with_its_history() {
     store.forget(&lease, &env()).await.unwrap();
     assert_eq!(store.identity(&env()).await.unwrap(), None);
     assert_eq!(store.applied(&env()).await.unwrap(), None);
+    assert_eq!(store.applied_revision(&env()).await.unwrap(), None);
     assert_eq!(store.suspended(&env()).await.unwrap(), None);
     assert_eq!(store.plain(&ContentDigest::of_plain(b"x")).await.unwrap(), None);
     assert_ne!(store.establish(&env()).await.unwrap(), first);

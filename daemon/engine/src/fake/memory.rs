@@ -15,8 +15,8 @@ use crate::{
     Adoption, EnvKey, HeldBy, Holder, Identity, Outcome, RunId, Store, StoreError,
     crash::{CrashPoint, Side},
     record::{
-        Audit, Commit, Ended, Entry, Hold, HoldKind, Holds, Kept, KeptRevision, Logged, NewRun, Observation,
-        RunRecord, Suspended, Unfinished,
+        AppliedRevision, Audit, Commit, Ended, Entry, Hold, HoldKind, Holds, Kept, KeptRevision, Logged,
+        NewRun, Observation, RunRecord, Suspended, Unfinished,
     },
     store::{KEPT_REVISIONS, RunFilter},
 };
@@ -317,6 +317,15 @@ impl Store for Memory {
         self.look(|inner| {
             let drift_since = inner.drift.get(env).cloned().unwrap_or_default();
             inner.applied.get(env).cloned().map(|applied| Applied { drift_since, ..applied })
+        })
+        .await
+    }
+
+    async fn applied_revision(&self, env: &EnvKey) -> Result<Option<AppliedRevision>, StoreError> {
+        self.look(|inner| {
+            let drifted = inner.drift.get(env).map_or(0, BTreeMap::len);
+            let applied = inner.applied.get(env)?;
+            Some(AppliedRevision { revision: applied.revision.clone(), at: applied.at, drifted })
         })
         .await
     }
