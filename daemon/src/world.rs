@@ -137,6 +137,13 @@ impl World {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Remembers an environment nowhere but on this target.
+    pub(crate) fn keep_only(&self, key: &EnvKey, target: Option<&TargetName>) {
+        let targets = self.targets();
+        let others = targets.iter().filter(|(name, _)| Some(*name) != target);
+        others.for_each(|(_, other)| other.forget(key));
+    }
+
     /// Returns the key of an environment of a source.
     pub(crate) fn key(source: &config::Source, env: &EnvironmentName) -> EnvKey {
         EnvKey { source: source.name.clone(), environment: env.clone() }

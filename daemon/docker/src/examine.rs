@@ -94,7 +94,7 @@ impl Docker {
         Ok(Examination {
             version: engine.version.clone(),
             api: format!("{}.{}", engine.api.0, engine.api.1),
-            gaps: refuse::gaps(engine),
+            gaps: refuse::gaps(&engine),
             root: info.docker_root_dir.filter(|_| engine.local).map(PathBuf::from),
             clock: time.map_or(SignedDuration::ZERO, |time| ahead(time, asked, answered)),
             same_network,

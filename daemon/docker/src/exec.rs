@@ -87,7 +87,7 @@ impl Docker {
         {
             return Ok(Some(started));
         }
-        self.forget(name, &started.exec);
+        self.forget_exec(name, &started.exec);
         Ok(None)
     }
 
@@ -125,7 +125,7 @@ impl Docker {
         }
         let ended = self.api().inspect_exec(&exec).await?;
         if ended.running != Some(true) {
-            self.forget(name, &exec);
+            self.forget_exec(name, &exec);
         }
         Ok((ended.exit_code.unwrap_or(-1), said))
     }
@@ -134,7 +134,7 @@ impl Docker {
         self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn forget(&self, name: &str, exec: &str) {
+    fn forget_exec(&self, name: &str, exec: &str) {
         let mut unfinished = self.unfinished();
         if unfinished.get(name).is_some_and(|started| started.exec == exec) {
             unfinished.remove(name);

@@ -63,8 +63,8 @@ use std::{
 };
 
 use bollard::{API_DEFAULT_VERSION, errors::Error};
-use tokio::sync::{OnceCell, Semaphore};
-use trueup_engine::{Blame, Execute, Identity, Observe, RunContext, TargetError, Wanted};
+use tokio::sync::Semaphore;
+use trueup_engine::{Blame, EnvKey, Execute, Identity, Observe, RunContext, TargetError, Wanted};
 use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
 use trueup_schema::{Report, Subnet};
 
@@ -132,7 +132,6 @@ struct Inner {
     api: bollard::Docker,
     endpoint: Endpoint,
     settings: Settings,
-    engine: OnceCell<Engine>,
     /// Held while files are written: replicas share theirs.
     deliveries: Arc<Mutex<()>>,
     inflight: Arc<Inflight>,
@@ -172,7 +171,6 @@ impl Docker {
             api,
             endpoint,
             settings,
-            engine: OnceCell::new(),
             deliveries: Arc::default(),
             inflight: Arc::default(),
             traffic: Arc::default(),
@@ -192,6 +190,11 @@ impl Docker {
     /// Returns whether the engine's events are heard.
     pub fn hears_events(&self) -> bool {
         self.mirror().hears()
+    }
+
+    /// Forgets an environment that is looked at no more. One that is looked at again begins anew.
+    pub fn forget(&self, env: &EnvKey) {
+        self.mirror().forget(env);
     }
 
     /// Returns whether both are the same connection.
@@ -265,9 +268,10 @@ impl Docker {
             .help("check that it runs, and that trueup may use its socket")
     }
 
-    /// Returns what the engine is and can do, asked once a connection.
-    pub(crate) async fn engine(&self) -> Result<&Engine, TargetError> {
-        self.0.engine.get_or_try_init(|| self.ask_engine()).await
+    /// Returns what the engine is and can do, asked once until the next doubt about it.
+    pub(crate) async fn engine(&self) -> Result<Engine, TargetError> {
+        let known = self.mirror().engine();
+        known.get_or_try_init(|| self.ask_engine()).await.cloned()
     }
 
     async fn ask_engine(&self) -> Result<Engine, TargetError> {

@@ -31,14 +31,14 @@ use std::{
 };
 
 use bollard::models::ContainerInspectResponse;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use trueup_engine::{EnvKey, Identity, TargetError};
 
 pub(crate) use question::Question;
 pub use state::Change;
 pub(crate) use stream::Events;
 
-use crate::{Docker, sight::inspected_name};
+use crate::{Docker, facts::Engine, sight::inspected_name};
 use files::Files;
 use state::State;
 
@@ -63,6 +63,19 @@ impl Mirror {
     /// Returns whether the events are heard.
     pub(crate) fn hears(&self) -> bool {
         self.state().hears()
+    }
+
+    /// Returns where what the engine says of itself is kept until the next doubt about it.
+    pub(crate) fn engine(&self) -> Arc<OnceCell<Engine>> {
+        self.state().engine()
+    }
+
+    /// Forgets an environment, and watches its folders no more.
+    pub(crate) fn forget(&self, key: &EnvKey) {
+        let uid = self.state().forget(key);
+        if let Some(uid) = uid {
+            self.files.unwatch(&uid);
+        }
     }
 
     /// Begins a look of an environment.

@@ -34,7 +34,7 @@ impl Docker {
         let look = self.mirror().look(identity);
         let (engine, sight) = join(self.engine(), self.see(&look, identity, wanted)).await;
         // An engine that is too old is told to be, whatever else it cannot answer.
-        let (mut engine, sight) = (engine?.clone(), sight?);
+        let (mut engine, sight) = (engine?, sight?);
         engine.same_network = self.same_network(&sight.networks);
         let facts = Facts {
             images: sight.wanted_images.clone(),
@@ -315,7 +315,8 @@ fn add_containers(
         live.resources.insert(id, observed);
     }
     let needed: Vec<String> = hints.keys().map(|id| engine_name(identity, id)).collect();
-    for other in sight.others.iter().filter(|other| needed.contains(&other.name)) {
+    let others = sight.containers.iter().filter(|listed| !listed.is_of(identity));
+    for other in others.filter(|other| needed.contains(&other.name)) {
         live.foreign.push(taken(format!("container {}", other.name), other.environment.as_ref()));
     }
 }

@@ -32,8 +32,8 @@ const STUCK: &str =
 pub(crate) struct Sight {
     /// Containers with the environment's label.
     pub(crate) own: Vec<Arc<ContainerInspectResponse>>,
-    /// Every other container.
-    pub(crate) others: Vec<Listed>,
+    /// Every container, also those of others.
+    pub(crate) containers: Arc<Vec<Listed>>,
     /// Every network.
     pub(crate) networks: Arc<Vec<Network>>,
     /// A closer look at those of the environment that others may be in, by name.
@@ -56,6 +56,13 @@ pub(crate) struct Listed {
     pub(crate) uid: Option<String>,
     pub(crate) environment: Option<String>,
     pub(crate) networks: Vec<String>,
+}
+
+impl Listed {
+    /// Returns whether it has the environment's label.
+    pub(crate) fn is_of(&self, identity: &Identity) -> bool {
+        self.uid.as_ref() == Some(&identity.uid)
+    }
 }
 
 impl From<ContainerSummary> for Listed {
@@ -86,9 +93,9 @@ pub(crate) fn owned(identity: &Identity) -> HashMap<String, Vec<String>> {
 impl Look<'_> {
     /// Returns whether the members of a network have to be looked at. The engine's list of containers tells a
     /// little late who joined: that is enough for one look, but not for an answer that is remembered.
-    fn must_see_members(&self, network: &Network, others: &[Listed]) -> bool {
-        let name = network.name.as_ref();
-        self.is_remembered() || others.iter().any(|other| other.networks.iter().any(|one| Some(one) == name))
+    fn must_see_members(&self, network: &Network, identity: &Identity, containers: &[Listed]) -> bool {
+        let is_in = |one: &Listed| one.networks.iter().any(|name| network.name.as_ref() == Some(name));
+        self.is_remembered() || containers.iter().any(|one| !one.is_of(identity) && is_in(one))
     }
 }
 
@@ -123,18 +130,18 @@ impl Docker {
         );
         let ((containers, networks, volumes), resolved) =
             try_join(lists, self.resolve_images(look, wanted)).await?;
-        let (own, others): (Vec<Listed>, Vec<Listed>) =
-            containers.iter().cloned().partition(|listed| listed.uid.as_ref() == Some(&identity.uid));
+        let own = || containers.iter().filter(|listed| listed.is_of(identity));
         let mut images: BTreeMap<String, Arc<ImageInspect>> = resolved
             .iter()
             .filter_map(|(_, _, image)| Some((image.as_ref()?.id.clone()?, Arc::clone(image.as_ref()?))))
             .collect();
         let missing: BTreeSet<&String> =
-            own.iter().map(|listed| &listed.image).filter(|id| !images.contains_key(*id)).collect();
+            own().map(|listed| &listed.image).filter(|id| !images.contains_key(*id)).collect();
         let is_zone = |network: &&Network| is_own(identity, network.labels.as_ref());
-        let zones = networks.iter().filter(is_zone).filter(|network| look.must_see_members(network, &others));
+        let must_see = |network: &&Network| look.must_see_members(network, identity, &containers);
+        let zones = networks.iter().filter(is_zone).filter(must_see);
         let (own, zones, missing) = try_join3(
-            try_join_all(own.iter().map(|listed| self.known_container(look, &listed.id))),
+            try_join_all(own().map(|listed| self.known_container(look, &listed.id))),
             try_join_all(zones.map(|network| self.members(look, network))),
             try_join_all(
                 missing
@@ -146,7 +153,7 @@ impl Docker {
         images.extend(missing.into_iter().flatten());
         Ok(Sight {
             own: own.into_iter().flatten().collect(),
-            others,
+            containers,
             zones: zones.into_iter().flatten().collect(),
             networks,
             volumes,

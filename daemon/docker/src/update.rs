@@ -30,7 +30,7 @@ impl Docker {
         }
         if touches("resources") || touches("restart") {
             let engine = self.engine().await?;
-            let body = update_body(engine, found, wanted);
+            let body = update_body(&engine, found, wanted);
             let updated = self.api().update_container(id_of(found), body.clone()).await;
             updated.map_err(|error| self.failed("update a container", &error))?;
             self.check_update(id_of(found), &body).await?;

@@ -181,6 +181,7 @@ fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Chec
     let name = catalogue.resolve(&key.environment)?.spec.target.docker;
     let target = world.target(&name, &key.source)?;
     engines::follow(daemon, &name, &target);
+    world.keep_only(key, Some(&name));
     Ok((checkout, target))
 }
 
@@ -279,6 +280,7 @@ impl Daemon {
     async fn orphan(&self, key: &EnvKey) {
         self.timers.end(key);
         self.crons.end(key);
+        self.world().keep_only(key, None);
         // What comes back later has missed nothing.
         if let Err(error) = self.store.keep_crons(key, []).await {
             tracing::warn!(environment = %key, "its schedules cannot be forgotten: {error}");

@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Image,
     /// To a delivered file on this machine.
     File { path: PathBuf },
+    /// To delivered files on this machine, nobody knows to which.
+    Files,
     /// So much has changed that the engine does not say what.
     Everything,
 }

@@ -4,9 +4,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use tokio::sync::OnceCell;
 use trueup_engine::{EnvKey, Identity};
 
 use super::{
@@ -14,6 +16,7 @@ use super::{
     memo::{Knowledge, Memo, Ticket},
     question::Question,
 };
+use crate::facts::Engine;
 
 /// For how many looks an answer is kept that none of them asked for.
 const LOOKS: u64 = 4;
@@ -56,6 +59,11 @@ impl Reader {
 pub(crate) struct State {
     /// Whether its events are heard.
     hears: bool,
+    /// Whether they ever were.
+    has_heard: bool,
+    /// What the engine says of itself. A doubt puts another cell in its place, so that an answer from before is kept
+    /// where nobody looks any more.
+    engine: Arc<OnceCell<Engine>>,
     memo: Memo<Question>,
     /// Whether the lists of everything may be older than an event that concerned nobody.
     is_behind: bool,
@@ -84,9 +92,31 @@ impl State {
         let oldest = reader.looks.saturating_sub(LOOKS);
         let old: Vec<Question> =
             reader.asked.extract_if(.., |_, asked| *asked < oldest).map(|(question, _)| question).collect();
-        let is_asked =
-            |question: &&Question| self.readers.values().any(|reader| reader.asked.contains_key(*question));
-        old.iter().filter(|question| !is_asked(question)).for_each(|question| self.memo.forget(question));
+        self.forget_unasked(&old);
+    }
+
+    /// Forgets an environment with what nobody else asks for; returns its uid.
+    pub(crate) fn forget(&mut self, key: &EnvKey) -> Option<String> {
+        self.changed.remove(key);
+        let reader = self.readers.remove(key)?;
+        self.forget_unasked(reader.asked.keys());
+        Some(reader.uid)
+    }
+
+    /// Forgets those of the questions that no environment asks any more.
+    fn forget_unasked<'a>(&mut self, questions: impl IntoIterator<Item = &'a Question>) {
+        for question in questions {
+            if !self.readers.values().any(|reader| reader.asked.contains_key(question)) {
+                self.memo.forget(question);
+            }
+        }
+    }
+
+    /// Returns where what the engine says of itself is kept until the next doubt about it. While events that were heard
+    /// are not heard any more, that is nowhere: it may be another engine by now.
+    pub(crate) fn engine(&self) -> Arc<OnceCell<Engine>> {
+        let is_known = self.hears || !self.has_heard;
+        if is_known { Arc::clone(&self.engine) } else { Arc::default() }
     }
 
     /// Returns the answer, or leave to ask; no ticket when the answer cannot be kept.
@@ -127,6 +157,8 @@ impl State {
     /// The events are heard from now on: everything has to be asked once more.
     pub(crate) fn begin_hearing(&mut self, why: Change) {
         self.hears = true;
+        self.has_heard = true;
+        self.engine = Arc::default();
         self.memo.clear();
         let all: Vec<EnvKey> = self.readers.keys().cloned().collect();
         self.tell(all.into_iter().map(|key| (key, why)));
@@ -163,6 +195,7 @@ impl State {
             Event::Container { names, listed, .. } => {
                 *listed && names.iter().any(|name| starts(reader, name))
             }
+            Event::Files => true,
             Event::File { path } => path.iter().any(|part| part == reader.uid.as_str()),
             Event::Volume { name } => starts(reader, name),
             Event::Network { name, .. } if starts(reader, name) => true,

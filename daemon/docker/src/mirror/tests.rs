@@ -3,10 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use proptest::{prelude::*, sample::select};
+use tokio::sync::OnceCell;
 use trueup_engine::Identity;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
     question::Question,
     state::{Change, State},
 };
+use crate::facts::Engine as Facts;
 
 const ENVIRONMENTS: [&str; 2] = ["a", "b"];
 const NAMES: [&str; 6] = ["a-x", "a-y", "b-x", "b-y", "stranger", "another"];
@@ -82,6 +85,10 @@ enum Deed {
     Look {
         by: &'static str,
     },
+    /// The environment is forgotten.
+    Forget {
+        by: &'static str,
+    },
     /// What follows is done by trueup, for this environment.
     Act {
         by: &'static str,
@@ -112,6 +119,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         3 => (0_usize..4).prop_map(|which| Deed::Answer { which }),
         3 => (0_usize..4).prop_map(|which| Deed::Arrive { which }),
         3 => by.clone().prop_map(|by| Deed::Look { by }),
+        1 => by.clone().prop_map(|by| Deed::Forget { by }),
         1 => (by, id).prop_map(|(by, id)| Deed::Act { by, id }),
         1 => Just(Deed::Break),
         1 => Just(Deed::Begin),
@@ -381,6 +389,13 @@ impl Scene {
         }
     }
 
+    fn forget(&mut self, by: &'static str) {
+        self.note_told();
+        self.told.remove(by);
+        self.seen.remove(by);
+        self.state.forget(&identity(by).key());
+    }
+
     fn act(&mut self, by: &'static str, deed: &Deed) {
         let key = identity(by).key();
         self.state.begin_act(&key);
@@ -406,6 +421,7 @@ impl Scene {
             }
             Deed::Arrive { which } => self.arrive(*which),
             Deed::Look { by } => drop(self.look(by)),
+            Deed::Forget { by } => self.forget(by),
             Deed::Act { by, .. } => self.act(by, deed),
             Deed::Break => {
                 self.hears = false;
@@ -509,17 +525,84 @@ fn what_concerns_nobody_puts_nothing_in_doubt() {
     }
 }
 
+/// Asks for a container in the name of `a`, and remembers the answer.
+fn known_container(scene: &mut Scene) -> Question {
+    let (key, question) = (identity("a").key(), Question::Container("c".into()));
+    let Err(Some(ticket)) = scene.state.ask::<String>(&key, &question) else { panic!("nobody has asked") };
+    scene.state.record(&question, ticket, "x".to_owned());
+    assert!(scene.state.ask::<String>(&key, &question).is_ok());
+    question
+}
+
 #[test]
 fn what_no_look_asks_for_any_more_is_forgotten() {
     let mut scene = Scene::new();
     scene.step(&Deed::Begin);
     scene.look("a");
-    let (key, gone) = (identity("a").key(), Question::Container("gone".into()));
-    let Err(Some(ticket)) = scene.state.ask::<String>(&key, &gone) else { panic!("nobody has asked") };
-    scene.state.record(&gone, ticket, "x".to_owned());
-    assert!(scene.state.ask::<String>(&key, &gone).is_ok());
+    let (key, gone) = (identity("a").key(), known_container(&mut scene));
     for _ in 0..6 {
         scene.look("a");
     }
     assert!(scene.state.ask::<String>(&key, &gone).is_err());
+}
+
+#[test]
+fn a_forgotten_environment_is_told_nothing_and_leaves_what_others_ask_for() {
+    let mut scene = Scene::new();
+    scene.step(&Deed::Begin);
+    scene.look("a");
+    scene.look("b");
+    let its_own = known_container(&mut scene);
+    scene.step(&Deed::Volume { name: "a-x" });
+    scene.hear(usize::MAX);
+    assert_eq!(scene.state.forget(&identity("a").key()), Some(uid("a")));
+    assert!(scene.state.take_changed().is_empty());
+    scene.step(&Deed::Volume { name: "a-y" });
+    scene.hear(usize::MAX);
+    assert!(scene.state.take_changed().is_empty());
+    let key = identity("b").key();
+    assert!(scene.state.ask::<String>(&key, &its_own).is_err());
+    assert!(scene.state.ask::<String>(&key, &Question::Networks).is_ok());
+    assert_eq!(scene.state.forget(&identity("a").key()), None);
+}
+
+#[test]
+fn what_the_engine_says_of_itself_is_asked_again_when_the_events_begin_anew() {
+    let mut scene = Scene::new();
+    let is_known = |scene: &Scene| scene.state.engine().initialized();
+    let answer = |cell: Arc<OnceCell<Facts>>| cell.set(Facts::default()).unwrap();
+    // Nobody hears: so it is for the command line.
+    answer(scene.state.engine());
+    assert!(is_known(&scene));
+    for _ in 0..2 {
+        scene.step(&Deed::Begin);
+        assert!(!is_known(&scene));
+        let asked = scene.state.engine();
+        scene.look("a");
+        answer(asked);
+        assert!(is_known(&scene));
+        scene.step(&Deed::Break);
+        assert!(!is_known(&scene));
+        answer(scene.state.engine());
+        assert!(!is_known(&scene));
+    }
+    let asked = scene.state.engine();
+    scene.step(&Deed::Begin);
+    answer(asked);
+    assert!(!is_known(&scene));
+}
+
+#[test]
+fn delivered_files_that_may_have_changed_are_told_to_all_and_put_no_answer_in_doubt() {
+    let mut scene = Scene::new();
+    scene.step(&Deed::Begin);
+    scene.look("a");
+    scene.look("b");
+    scene.note_told();
+    scene.told.clear();
+    let question = known_container(&mut scene);
+    assert!(scene.state.hear(&Event::Files, scene.now));
+    scene.note_told();
+    assert_eq!(scene.told.keys().copied().collect::<Vec<_>>(), ENVIRONMENTS);
+    assert!(scene.state.ask::<String>(&identity("a").key(), &question).is_ok());
 }

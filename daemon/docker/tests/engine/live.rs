@@ -355,6 +355,7 @@ fn own_acts(rig: &Rig) -> Result<(), Failed> {
 fn reconnects(rig: &Rig) -> Result<(), Failed> {
     followed(rig, async |live| {
         let before = live.look().await?;
+        live.counter.take();
         live.counter.cut();
         live.docker(&["pause", &live.world.engine_name("web")])?;
         // Nothing of what happened meanwhile is missed, whether the stream is there again or not.
@@ -364,6 +365,11 @@ fn reconnects(rig: &Rig) -> Result<(), Failed> {
         }
         if live.told().await? != Change::Foreign {
             return Err("a lost stream is no echo".into());
+        }
+        // It may be another engine by now.
+        live.look().await?;
+        if !live.calls().iter().any(|call| call.contains("/version")) {
+            return Err("the engine was not asked what it is".into());
         }
         live.quiet().await?;
         live.agrees("after the stream was cut").await?;
