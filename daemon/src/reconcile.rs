@@ -212,7 +212,7 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
 /// Returns the runs whose work waits to be taken over; none when anything else was left unfinished.
 async fn superseded<S: Store>(store: &S, key: &EnvKey) -> Result<Vec<Unfinished>, Failure> {
     let unfinished = store.unfinished(key).await?;
-    let is_handed_over = |run: &Unfinished| !run.committed && Trail::of(&run.journal).superseded;
+    let is_handed_over = |run: &Unfinished| !run.committed && Trail::of(&run.journal).is_handed_over();
     Ok(if unfinished.iter().all(is_handed_over) { unfinished } else { Vec::new() })
 }
 

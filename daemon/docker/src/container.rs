@@ -213,7 +213,8 @@ impl Docker {
         gone(removed).map_err(|error| self.failed(format!("remove the container `{id}`"), &error))
     }
 
-    /// Returns the container that this run created for a resource, under whichever name it has now.
+    /// Returns the container that this run created for a resource, under whichever name it has now, or what the undo
+    /// of a later run made again in its place.
     pub(crate) async fn created(
         &self,
         run: &RunContext,
@@ -221,7 +222,7 @@ impl Docker {
     ) -> Result<Option<ContainerInspectResponse>, TargetError> {
         let by = run.run.to_string();
         let named = self.container(&engine_name(&run.identity, resource)).await?;
-        if named.as_ref().is_some_and(|found| run_of(found) == by) {
+        if named.as_ref().is_some_and(|found| run_of(found) == by || is_again_after(run, found)) {
             return Ok(named);
         }
         let labels = vec![format!("{ENV_UID}={}", run.identity.uid), format!("{RUN}={by}")];
@@ -307,9 +308,17 @@ impl Docker {
     }
 }
 
-/// Returns what the label of a run says on what its undo made again: it is not what the run created.
+/// What the label of a run ends with on what its undo made again: it is not what the run created.
+const AGAIN: &str = "-again";
+
 fn run_again(run: &RunContext) -> String {
-    format!("{}-again", run.run)
+    format!("{}{AGAIN}", run.run)
+}
+
+/// Returns whether the undo of a later run made an inspected container again.
+fn is_again_after(run: &RunContext, found: &ContainerInspectResponse) -> bool {
+    let later = run_of(found).strip_suffix(AGAIN).and_then(|later| later.parse().ok());
+    later.is_some_and(|later: i64| later > run.run.0)
 }
 
 /// Returns whether a start failed because the engine was killed in the middle of an earlier one: containerd still

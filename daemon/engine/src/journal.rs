@@ -32,6 +32,8 @@ pub struct Trail {
     pub keep: bool,
     /// Whether a newer revision took over.
     pub superseded: bool,
+    /// Whether it goes back although a newer revision took over: that one failed.
+    pub given_back: bool,
 }
 
 impl Trail {
@@ -54,6 +56,7 @@ impl Trail {
             }
             Entry::Undone { step } => {
                 self.undone.insert(step.clone());
+                self.given_back |= self.superseded;
             }
             Entry::Finished { step } => {
                 self.finished.insert(step.clone());
@@ -84,6 +87,11 @@ impl Trail {
             && self.begun.contains(&step.key)
             && !self.undone.contains(&step.key)
             && !self.finished.contains(&step.key)
+    }
+
+    /// Returns whether another run can take over what it did.
+    pub fn is_handed_over(&self) -> bool {
+        self.superseded && !self.given_back
     }
 
     /// Returns the jobs of `plan` that ran to their end, with the digests of their inputs.
@@ -154,4 +162,23 @@ pub(crate) fn unwritten(step: &Step, error: &StoreError) -> Fault {
 /// Returns the failure of a step.
 pub(crate) fn fault(step: &Step, error: TargetError) -> Fault {
     Fault { resource: Some(step.resource.clone()), step: Some(step.key.clone()), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail(entries: &[Entry]) -> Trail {
+        let mut trail = Trail::default();
+        entries.iter().for_each(|entry| trail.note(entry));
+        trail
+    }
+
+    #[test]
+    fn what_goes_back_is_not_taken_over_any_more() {
+        let undone = Entry::Undone { step: StepKey("create web".into()) };
+        assert!(!trail(&[]).is_handed_over());
+        assert!(trail(&[undone.clone(), Entry::Supersede]).is_handed_over());
+        assert!(!trail(&[Entry::Supersede, undone]).is_handed_over());
+    }
 }

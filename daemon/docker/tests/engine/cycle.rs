@@ -34,6 +34,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("limits_and_networks_change_in_place_and_back", update_and_undo),
         ("networks_of_others_are_left_in_place_and_joined_again", other_networks),
         ("what_somebody_removed_before_its_update_is_made_again", update_of_removed),
+        ("what_was_made_again_for_one_run_goes_with_the_run_before_it", made_again_for_a_later_run),
         ("what_somebody_removed_and_cannot_be_made_again_is_left_to_the_next_plan", update_of_lost),
         ("a_limit_is_taken_away_in_place", remove_limits),
         ("with_start_first_the_new_one_takes_the_second_address", start_first),
@@ -336,6 +337,29 @@ fn update_of_removed(rig: &Rig) -> Result<(), Failed> {
         world.undo_once(&run, &acts).await?;
         assert_eq!(again, world.aside(&resource).await?, "it was made twice");
         Ok(())
+    })
+}
+
+/// Both runs are taken back, the later one first, as those are that took over from each other.
+fn made_again_for_a_later_run(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({"resources": {"memory": "64Mi"}}));
+        world.up().await?;
+        let (before, resource) = (world.picture().await?, workload("web"));
+        world.patch("web", json!({"env": {"LEVEL": "info"}}));
+        let replacement = world.replacement(&resource).await?;
+        let first = world.next_run();
+        world.execute(&first, &replacement).await.map_err(|error| failure(&error))?;
+        let new = world.aside(&resource).await?;
+        world.remove(&new.handle).await?;
+        let mut after = new.spec.clone();
+        after["resources"]["memory"] = json!(96 << 20);
+        let update = vec![(resource, update_act(new, after, &["resources.memory"]))];
+        let second = world.next_run();
+        world.execute(&second, &update).await.unwrap_err();
+        world.undo_once(&second, &update).await?;
+        world.undo(&first, &replacement).await?;
+        same("not as it was", &before, &world.picture().await?)
     })
 }
 
