@@ -22,6 +22,7 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
         engine.alone(&name, move |engine| at_journal_writes(engine, scenario, KILLS, kill_and_restart))
     }));
     trials.push(engine.alone("outage::an_engine_that_is_away_is_lived_through", engine_away));
+    trials.push(engine.alone("outage::an_engine_that_hangs_is_told_to_be_away", engine_hangs));
     trials.push(engine.alone("outage::a_full_disk_under_the_store_is_lived_through", full_disk));
     trials
 }
@@ -86,6 +87,25 @@ fn engine_away(engine: &Engine) -> Result<(), Failed> {
         in_sync_at(&second)(status) && status["health"] == "Healthy"
     })?;
     assert!(!daemon.ended()?);
+    daemon.stop()
+}
+
+/// It keeps its connections open and says nothing.
+fn engine_hangs(engine: &Engine) -> Result<(), Failed> {
+    let lab = app::applied(engine)?;
+    let first = lab.git(&["rev-parse", "HEAD"])?;
+    let daemon = lab.daemon()?;
+    lab.wait_for("the first look", in_sync_at(&first))?;
+    let pid = fs::read_to_string(&engine.pid_file)?;
+    let send = |signal: &str| text_of(Command::new("kill").args([signal, pid.trim()]));
+    send("-STOP")?;
+    let told = lab.wait_for("the silence", |status| status["sync"] == "Unknown");
+    let asked = lab.exits(1, &["plan", &lab.env]);
+    send("-CONT")?;
+    let status = told?;
+    says(status["why"].as_str().unwrap_or_default(), &["the engine at", "does not answer"])?;
+    says(&asked?, &["the engine at", "does not answer"])?;
+    lab.wait_for("the engine to go on", in_sync_at(&first))?;
     daemon.stop()
 }
 

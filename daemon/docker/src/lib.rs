@@ -89,6 +89,9 @@ use traffic::Traffic;
 /// How long one answer of the engine may take to begin.
 const ANSWER: Duration = Duration::from_mins(2);
 
+/// How long an engine may take to say what it is, before it counts as away.
+const GREETING: Duration = Duration::from_secs(20);
+
 /// What the operator says about an engine.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -263,8 +266,11 @@ impl Docker {
         if !unreachable {
             return failure::failed(doing, error);
         }
+        self.away().caused_by(error)
+    }
+
+    fn away(&self) -> TargetError {
         TargetError::new(Blame::Away, format!("the engine at {} does not answer", self.0.endpoint))
-            .caused_by(error)
             .help("check that it runs, and that trueup may use its socket")
     }
 
@@ -275,7 +281,8 @@ impl Docker {
     }
 
     async fn ask_engine(&self) -> Result<Engine, TargetError> {
-        let asked = futures::future::try_join(self.api().version(), self.api().info()).await;
+        let asking = futures::future::try_join(self.api().version(), self.api().info());
+        let asked = tokio::time::timeout(GREETING, asking).await.map_err(|_| self.away())?;
         let (version, info) = asked.map_err(|error| self.failed("ask the engine for its version", &error))?;
         let api = version.api_version.as_deref().and_then(parse_api).unwrap_or((0, 0));
         let name = version.version.unwrap_or_else(|| "of an unknown version".to_owned());

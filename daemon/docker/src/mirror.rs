@@ -78,6 +78,12 @@ impl Mirror {
         }
     }
 
+    /// Makes every environment look again.
+    fn tell_all(&self) {
+        self.state().tell_all(Change::Foreign);
+        self.bell.notify_one();
+    }
+
     /// Begins a look of an environment.
     pub(crate) fn look(&self, identity: &Identity) -> Look<'_> {
         self.state().look(identity);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bollard::models::Network;
-use futures::future::{join, try_join_all};
+use futures::future::{try_join, try_join_all};
 use jiff::Timestamp;
 use trueup_engine::{Identity, TargetError, Wanted};
 use trueup_plan::{Foreign, Kind, Live, Observed, ResourceId, State};
@@ -32,9 +32,10 @@ use crate::{
 impl Docker {
     pub(crate) async fn look(&self, identity: &Identity, wanted: &Wanted) -> Result<Live, TargetError> {
         let look = self.mirror().look(identity);
-        let (engine, sight) = join(self.engine(), self.see(&look, identity, wanted)).await;
-        // An engine that is too old is told to be, whatever else it cannot answer.
-        let (mut engine, sight) = (engine?, sight?);
+        // An engine that is too old or does not answer is told to be so, whatever becomes of the rest.
+        let see = async { Ok(self.see(&look, identity, wanted).await) };
+        let (mut engine, sight) = try_join(self.engine(), see).await?;
+        let sight = sight?;
         engine.same_network = self.same_network(&sight.networks);
         let facts = Facts {
             images: sight.wanted_images.clone(),

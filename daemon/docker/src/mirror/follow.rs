@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use trueup_engine::{Backoff, TargetError};
 
@@ -17,6 +17,9 @@ const PATIENCE: Backoff = Backoff { first: Duration::from_millis(200), longest: 
 /// that joins a network or a program that writes into its own files, and a connection over a network may have died
 /// unnoticed.
 const AUDIT: Duration = Duration::from_mins(10);
+
+/// How long an engine may be silent before it is asked whether it still answers, and how long that may take.
+const SILENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// How the hearing of events ended.
 enum End {
@@ -47,6 +50,8 @@ impl Docker {
                 Ok(End::Audit) => continue,
                 Ok(End::Lost(error)) => {
                     tracing::warn!(engine = %self.endpoint(), %error, "its events are not heard");
+                    // How they stand is not known any more, and should be told to be so.
+                    self.mirror().tell_all();
                 }
                 Err(error) => {
                     tracing::debug!(engine = %self.endpoint(), %error, "its events cannot be heard");
@@ -74,16 +79,27 @@ impl Docker {
         tracing::debug!(engine = %self.endpoint(), "its events are heard");
         let audit = Instant::now() + AUDIT;
         loop {
-            let line = match timeout_at(audit, events.next()).await {
+            let silent = Instant::now() + SILENCE.0;
+            let line = match timeout_at(audit.min(silent), events.next()).await {
                 Ok(Ok(Some(line))) => line,
                 Ok(Ok(None)) => return Ok(End::Lost(io::Error::from(io::ErrorKind::UnexpectedEof))),
                 Ok(Err(error)) => return Ok(End::Lost(error)),
-                Err(_) => return Ok(End::Audit),
+                Err(_) if Instant::now() >= audit => return Ok(End::Audit),
+                Err(_) => match self.still_answers().await {
+                    Ok(()) => continue,
+                    Err(error) => return Ok(End::Lost(error)),
+                },
             };
             let Some(event) = event::read(&line) else { continue };
             if self.mirror().state().hear(&event, std::time::Instant::now()) {
                 self.mirror().bell.notify_one();
             }
         }
+    }
+
+    /// Fails unless the engine answers: one that hangs keeps its connections open.
+    async fn still_answers(&self) -> io::Result<()> {
+        let ping = timeout(SILENCE.1, self.api().ping()).await?;
+        ping.map(drop).map_err(io::Error::other)
     }
 }

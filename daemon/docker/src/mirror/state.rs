@@ -160,6 +160,11 @@ impl State {
         self.has_heard = true;
         self.engine = Arc::default();
         self.memo.clear();
+        self.tell_all(why);
+    }
+
+    /// Everybody has to be told.
+    pub(crate) fn tell_all(&mut self, why: Change) {
         let all: Vec<EnvKey> = self.readers.keys().cloned().collect();
         self.tell(all.into_iter().map(|key| (key, why)));
     }
