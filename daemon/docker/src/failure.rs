@@ -41,6 +41,9 @@ pub(crate) fn gone(answer: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
+/// What the engine says of a container that somebody removes at that moment, with whichever status.
+const REMOVAL_WORDS: [&str; 3] = ["marked for removal", "removal in progress", "is already in progress"];
+
 /// What the engine says when the host is in the way, not the manifest.
 const TARGET_WORDS: [&str; 8] = [
     "port is already allocated",
@@ -84,7 +87,9 @@ fn blame(error: &Error) -> Blame {
     };
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&TARGET_WORDS) {
+    if says(&REMOVAL_WORDS) {
+        Blame::Moved
+    } else if says(&TARGET_WORDS) {
         Blame::Target
     } else if *status_code == 409 || (*status_code == 404 && names_what_is_gone(&message)) {
         Blame::Moved
@@ -145,6 +150,17 @@ mod tests {
         let driver = "error looking up volume plugin none: plugin \"none\" not found";
         assert_eq!(blame(&answer(404, driver)), Blame::Manifest);
         assert_eq!(blame(&answer(400, "No such image: a:1")), Blame::Manifest);
+    }
+
+    #[test]
+    fn what_somebody_removes_at_that_moment_is_nobodys_matter() {
+        for (status, message) in [
+            (500, "Cannot update container 01: container is marked for removal and cannot be \"update\""),
+            (409, "container 01 is marked for removal and cannot be started"),
+            (409, "removal of container 01 is already in progress"),
+        ] {
+            assert_eq!(blame(&answer(status, message)), Blame::Moved, "{message}");
+        }
     }
 
     #[test]

@@ -37,7 +37,11 @@ impl Backoff {
     }
 }
 
-/// Tries again what failed by the target or its time, for as long as `patience` lasts.
+/// How often in all a call is made that somebody else has got in the way of. The next one sees what is there now.
+const MOVES: u32 = 5;
+
+/// Tries again what failed by the target or its time, for as long as `patience` lasts, and a few times what moved
+/// while it was done.
 pub(crate) async fn until_done<F, Fut>(patience: Duration, call: F) -> Result<(), TargetError>
 where
     F: Fn() -> Fut,
@@ -48,9 +52,12 @@ where
     for failures in 1.. {
         let Err(error) = call().await else { break };
         let wait = backoff.jittered(failures);
-        if !matches!(error.blame, Blame::Target | Blame::Away | Blame::TimedOut)
-            || Instant::now() + wait > deadline
-        {
+        let may_pass = match error.blame {
+            Blame::Target | Blame::Away | Blame::TimedOut => true,
+            Blame::Moved => failures < MOVES,
+            Blame::Manifest | Blame::Cancelled => false,
+        };
+        if !may_pass || Instant::now() + wait > deadline {
             return Err(error);
         }
         tracing::debug!(%error, ?wait, "tried again");
@@ -101,5 +108,10 @@ mod tests {
     async fn patience_has_an_end_and_a_manifest_is_not_tried_again() {
         assert!((3..=30).contains(&calls_within(20, Blame::Target).await));
         assert_eq!(calls_within(20, Blame::Manifest).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_moves_each_time_is_tried_a_few_times() {
+        assert_eq!(calls_within(60, Blame::Moved).await, MOVES);
     }
 }
