@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use trueup_plan::{Action, Cause, Contest, ResourceId};
 
-use crate::record::RunRecord;
+use crate::{Outcome, record::RunRecord};
 
 /// How far back repairs count.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(10);
@@ -18,7 +18,8 @@ type Repair<'a> = (&'a ResourceId, Action, Option<&'a str>);
 pub fn contested(runs: &[RunRecord], most: usize, now: Timestamp) -> Vec<Contest> {
     // What is yet to come is from before the clock was set back.
     let is_recent = |run: &&RunRecord| (run.started..run.started + WINDOW).contains(&now);
-    let recent = runs.iter().filter(is_recent);
+    let was_applied = |run: &&RunRecord| run.outcome == Some(Outcome::Applied);
+    let recent = runs.iter().filter(is_recent).filter(was_applied);
     let mut times: BTreeMap<Repair<'_>, Vec<Timestamp>> = BTreeMap::new();
     for (run, change) in recent.flat_map(|run| run.summary.iter().map(move |change| (run, change))) {
         if change.cause != Cause::Drift {
@@ -50,7 +51,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        EnvKey, RunId, Trigger,
+        Blame, EnvKey, Fault, RunId, Trigger,
         record::{ChangeSummary, Durations},
     };
 
@@ -86,7 +87,7 @@ mod tests {
             trigger: Trigger::Drift,
             started: at(second),
             ended: Some(at(second)),
-            outcome: None,
+            outcome: Some(Outcome::Applied),
             summary: vec![start],
             durations: Durations::default(),
             jobs_run: Vec::new(),
@@ -119,5 +120,14 @@ mod tests {
         runs[0].summary[0].cause = Cause::Drift;
         runs[0].summary[0].fields = vec!["resources.memory".into()];
         assert_eq!(contested(&runs, 2, at(401)), [], "they are different repairs");
+    }
+
+    #[test]
+    fn a_repair_that_failed_was_not_done() {
+        let mut runs: Vec<_> = [400, 300, 200].map(repair).into();
+        let fault = Fault::of_run(Blame::Manifest, "it does not start");
+        runs[1].outcome = Some(Outcome::RolledBack { fault });
+        assert_eq!(contested(&runs, 2, at(401))[0].repairs, 2);
+        assert_eq!(contested(&runs, 3, at(401)), []);
     }
 }
