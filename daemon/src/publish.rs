@@ -77,10 +77,10 @@ async fn reached<S: Store>(
         (Conclusion::InSync | Conclusion::Ran { outcome: Outcome::Applied, .. }, None) => {
             (SyncStatus::Synced, condition.why.clone().unwrap_or_default())
         }
-        (Conclusion::Waits(wait @ (Wait::Blocked { .. } | Wait::Refused(_))), None) => {
+        (Conclusion::Waits { wait: wait @ (Wait::Blocked { .. } | Wait::Refused(_)), .. }, None) => {
             (SyncStatus::Blocked, wait.to_string())
         }
-        (Conclusion::Waits(wait), None) | (_, Some(wait)) => (SyncStatus::OutOfSync, wait.to_string()),
+        (Conclusion::Waits { wait, .. }, None) | (_, Some(wait)) => (SyncStatus::OutOfSync, wait.to_string()),
         (Conclusion::Ran { outcome: outcome @ Outcome::Blocked { .. }, .. }, None) => {
             (SyncStatus::Blocked, outcome.line(&plan.revision))
         }

@@ -39,6 +39,9 @@ use crate::{
     meter::{Meter, Phase},
 };
 
+/// When a repair is tried again that the world got in the way of.
+const SOON: Duration = Duration::from_secs(1);
+
 /// One environment of one commit, whose state is wanted.
 pub(crate) struct Request<'a> {
     /// Which environment.
@@ -94,7 +97,11 @@ pub(crate) enum Conclusion {
     /// Everything is as declared.
     InSync,
     /// Nothing moves, and this is why.
-    Waits(Wait),
+    Waits {
+        wait: Wait,
+        /// When something is tried again by itself, where that is known.
+        until: Option<Timestamp>,
+    },
     /// The plan was run, and this is how it ended.
     Ran {
         run: RunId,
@@ -197,10 +204,17 @@ pub(crate) async fn reconcile<S: Store, T: Observe + Execute>(
         }
         let is_held = matches!(wait, Wait::Held { .. } | Wait::Blocked { .. });
         // A person who was shown one plan has agreed to no other.
-        if is_held && !request.approval.run {
-            keep_alive(bench, request.key, lease).await?;
-        }
-        return Ok((Conclusion::Waits(wait), proposal));
+        let may_repair = is_held && !request.approval.run;
+        let kept = if may_repair { keep_alive(bench, request.key, lease).await? } else { Kept::default() };
+        // What was repaired has drifted no longer.
+        let proposal = if kept.ran { bench.propose(request).await? } else { proposal };
+        return Ok((Conclusion::Waits { wait, until: kept.until }, proposal));
+    }
+    if request.patient
+        && inherited.is_empty()
+        && let Some((wait, until)) = rests(bench.store, request.key, &proposal.plan).await?
+    {
+        return Ok((Conclusion::Waits { wait, until: Some(until) }, proposal));
     }
     if proposal.plan.is_empty() && request.approval.hold.is_none() && inherited.is_empty() {
         return Ok((Conclusion::InSync, proposal));
@@ -216,14 +230,36 @@ async fn superseded<S: Store>(store: &S, key: &EnvKey) -> Result<Vec<Unfinished>
     Ok(if unfinished.iter().all(is_handed_over) { unfinished } else { Vec::new() })
 }
 
+/// Returns why and until when a plan rests that repairs what could not be repaired before.
+async fn rests<S: Store>(store: &S, key: &EnvKey, plan: &Plan) -> Result<Option<(Wait, Timestamp)>, Failure> {
+    if !plan.is_repair() {
+        return Ok(None);
+    }
+    let last = RunFilter { env: Some(key.clone()), limit: Some(repair::RUNS), ..RunFilter::default() };
+    let runs = store.runs(&last).await?;
+    Ok(repair::rest(&runs, Timestamp::now()).map(|(until, fault)| {
+        let (revision, why) = (plan.revision.clone(), fault.error.message.clone());
+        (Wait::RepairFailed { revision, why, until }, until)
+    }))
+}
+
+/// What came of looking after what was applied last.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// Whether something was done.
+    ran: bool,
+    /// When a repair that failed is tried again.
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// Repairs what was applied last while its successor is held or cannot be read: that keeps a commit out, it does
 /// not let go of what runs.
 pub(crate) async fn keep_alive<S: Store, T: Observe + Execute>(
     bench: &Bench<'_, S, T>,
     key: &EnvKey,
     lease: &S::Lease,
-) -> Result<(), Failure> {
-    let Some(applied) = material::last_applied(bench.store, key).await? else { return Ok(()) };
+) -> Result<Kept, Failure> {
+    let Some(applied) = material::last_applied(bench.store, key).await? else { return Ok(Kept::default()) };
     let request = applied.request(key);
     let proposal = bench.propose(&request).await?;
     let plan = &proposal.plan;
@@ -233,13 +269,21 @@ pub(crate) async fn keep_alive<S: Store, T: Observe + Execute>(
     let is_manual = proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual;
     let is_suspended = bench.store.suspended(key).await?.is_some();
     if plan.is_empty() || !plan.refusals.is_empty() || is_manual || is_suspended || failed_before {
-        return Ok(());
+        return Ok(Kept::default());
+    }
+    if let Some((_, until)) = rests(bench.store, key, plan).await? {
+        return Ok(Kept { ran: false, until: Some(until) });
     }
     let repair = Beginning { trigger: Trigger::Drift, inherited: Vec::new(), holds: Holds::Leave };
-    let (conclusion, _) = apply(bench, &request, lease, proposal, repair).await?;
+    let (conclusion, proposal) = apply(bench, &request, lease, proposal, repair).await?;
     match conclusion {
         Conclusion::Ran { outcome: Outcome::RollbackFailed { fault, .. }, .. } => Err(fault.error.into()),
-        _ => Ok(()),
+        Conclusion::Ran { outcome: Outcome::Applied, .. } => Ok(Kept { ran: true, until: None }),
+        _ => {
+            let rests = rests(bench.store, key, &proposal.plan).await?;
+            let until = rests.map_or_else(|| Timestamp::now() + SOON, |(_, until)| until);
+            Ok(Kept { ran: true, until: Some(until) })
+        }
     }
 }
 

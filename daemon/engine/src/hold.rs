@@ -25,8 +25,12 @@ pub fn waiting<'a>(holds: &'a [Hold], desired: &str) -> Option<&'a Hold> {
 ///
 /// What the world or a signal caused is planned again. What the target refused before anything was
 /// touched is tried again with back-off; after something was touched it is held, because each further
-/// try would interrupt again.
+/// try would interrupt again. A repair is never held, but rests (see [`crate::repair::rest`]): what it
+/// brings back has worked before, and without it nothing ever does again.
 pub fn after(outcome: &Outcome, plan: &Plan, now: Timestamp) -> Option<Hold> {
+    if plan.is_repair() {
+        return None;
+    }
     let (fault, blocked) = match outcome {
         Outcome::RolledBack { fault } if !matches!(fault.error.blame, Blame::Moved | Blame::Away) => {
             (fault, false)

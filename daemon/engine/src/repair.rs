@@ -1,14 +1,20 @@
-//! Repairs that somebody undoes each time: the next one waits.
+//! Repairs that somebody undoes each time, and repairs that fail: the next one waits.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use trueup_plan::{Action, Cause, Contest, ResourceId};
 
-use crate::{Outcome, record::RunRecord};
+use crate::{Backoff, Blame, Fault, Outcome, record::RunRecord};
 
 /// How far back repairs count.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long a repair that failed rests.
+const REST: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_mins(5) };
+
+/// How many runs it takes to know how long a repair rests: after so many failures the wait is the longest.
+pub const RUNS: u32 = 10;
 
 /// One kind of repair.
 type Repair<'a> = (&'a ResourceId, Action, Option<&'a str>);
@@ -44,6 +50,28 @@ pub fn contested(runs: &[RunRecord], most: usize, now: Timestamp) -> Vec<Contest
     times.into_iter().filter_map(contest).collect()
 }
 
+/// Returns until when nothing is repaired after repairs that failed in a row, and why the newest one did. `runs` are
+/// the last ones of one environment, newest first. What asks for the repair does not end the rest: it may be what the
+/// failed one itself has caused.
+pub fn rest(runs: &[RunRecord], now: Timestamp) -> Option<(Timestamp, &Fault)> {
+    let mut failures = runs.iter().map_while(failure);
+    let (ended, fault) = failures.next()?;
+    let count = u32::try_from(1 + failures.count()).unwrap_or(u32::MAX);
+    let until = ended + SignedDuration::try_from(REST.after(count)).ok()?;
+    // What is yet to come is from before the clock was set back.
+    (ended..until).contains(&now).then_some((until, fault))
+}
+
+/// Returns when and why a run failed to repair; none when that was nobody's doing.
+fn failure(run: &RunRecord) -> Option<(Timestamp, &Fault)> {
+    let is_repair = !run.summary.is_empty() && run.summary.iter().all(|change| change.cause == Cause::Drift);
+    let fault = run.outcome.as_ref().and_then(Outcome::fault);
+    let is_nobodys =
+        |fault: &&Fault| matches!(fault.error.blame, Blame::Moved | Blame::Away | Blame::Cancelled);
+    let fault = fault.filter(|fault| !is_nobodys(fault))?;
+    is_repair.then_some((run.ended?, fault))
+}
+
 #[cfg(test)]
 mod tests {
     use trueup_plan::{How, Kind, PlanDigest};
@@ -51,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Blame, EnvKey, Fault, RunId, Trigger,
+        EnvKey, RunId, Trigger,
         record::{ChangeSummary, Durations},
     };
 
@@ -122,12 +150,42 @@ mod tests {
         assert_eq!(contested(&runs, 2, at(401)), [], "they are different repairs");
     }
 
+    fn failed_repair(second: i64, blame: Blame) -> RunRecord {
+        let outcome = Outcome::RolledBack { fault: Fault::of_run(blame, "it does not start") };
+        RunRecord { outcome: Some(outcome), ..repair(second) }
+    }
+
     #[test]
     fn a_repair_that_failed_was_not_done() {
         let mut runs: Vec<_> = [400, 300, 200].map(repair).into();
-        let fault = Fault::of_run(Blame::Manifest, "it does not start");
-        runs[1].outcome = Some(Outcome::RolledBack { fault });
+        runs[1] = failed_repair(300, Blame::Manifest);
         assert_eq!(contested(&runs, 2, at(401))[0].repairs, 2);
         assert_eq!(contested(&runs, 3, at(401)), []);
+    }
+
+    #[test]
+    fn repairs_that_fail_rest_longer_each_time() {
+        let failures = |count: i64| -> Vec<_> {
+            (1..=count).rev().map(|n| failed_repair(10 * n, Blame::Manifest)).collect()
+        };
+        for (count, seconds) in [(1, 1), (2, 2), (3, 4), (10, 300), (30, 300)] {
+            let (runs, last) = (failures(count), 10 * count);
+            let (until, fault) = rest(&runs, at(last)).unwrap();
+            assert_eq!((until, fault.error.message.as_str()), (at(last + seconds), "it does not start"));
+            assert_eq!(rest(&runs, until), None);
+        }
+        assert_eq!(rest(&failures(9), at(9)), None, "the clock was set back");
+    }
+
+    #[test]
+    fn only_repairs_that_failed_in_a_row_rest() {
+        let failed = failed_repair(100, Blame::Manifest);
+        assert_eq!(rest(&[repair(101), failed.clone()], at(101)), None, "the newest was applied");
+        assert_eq!(rest(&[failed_repair(101, Blame::Moved), failed.clone()], at(101)), None, "planned anew");
+        let (until, _) = rest(&[failed.clone(), repair(99), failed.clone()], at(100)).unwrap();
+        assert_eq!(until, at(101));
+        let mut wanted = failed;
+        wanted.summary[0].cause = Cause::Intent;
+        assert_eq!(rest(&[wanted], at(100)), None, "that one is held");
     }
 }

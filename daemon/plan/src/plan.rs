@@ -53,6 +53,11 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
+
+    /// Returns whether it only brings back what was applied: nobody wants anything new.
+    pub fn is_repair(&self) -> bool {
+        !self.is_empty() && self.changes.iter().all(|change| change.cause == Cause::Drift)
+    }
 }
 
 /// The digest of a plan: 64 hexadecimal digits, of which eight are shown.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trueup_schema::Revision;
 
@@ -52,6 +53,15 @@ pub enum Wait {
     },
     /// It has drifted, and the same repair was undone again and again.
     Contested(Contest),
+    /// It has drifted, and the repair has failed.
+    RepairFailed {
+        /// The revision that is to be brought back.
+        revision: Revision,
+        /// What went wrong.
+        why: String,
+        /// When it is tried again.
+        until: Timestamp,
+    },
 }
 
 impl Wait {
@@ -82,6 +92,9 @@ impl Wait {
             Self::Contested(_) => Some(format!(
                 "find out who changes it, or `trueup apply {environment}` to repair it once more now"
             )),
+            Self::RepairFailed { .. } => {
+                Some(format!("commit a fix, or `trueup apply {environment}` to try it once more now"))
+            }
         }
     }
 }
@@ -108,6 +121,10 @@ impl fmt::Display for Wait {
                 write!(f, "drift in {resources} {noun}, sync.selfHeal is off")
             }
             Self::Contested(contest) => write!(f, "{} was {contest}", contest.resource),
+            Self::RepairFailed { revision, why, until } => {
+                let until = until.strftime("%H:%M:%S UTC");
+                write!(f, "the repair of {} failed, tried again at {until}: {why}", revision.short())
+            }
         }
     }
 }

@@ -247,7 +247,7 @@ fn cancelled_by_signal() -> CancellationToken {
 fn exit_code(conclusion: &Conclusion) -> u8 {
     match conclusion {
         Conclusion::InSync => 0,
-        Conclusion::Waits(_) => 3,
+        Conclusion::Waits { .. } => 3,
         Conclusion::Ran { outcome, .. } => match outcome {
             Outcome::Applied => 0,
             Outcome::Blocked { .. } => 1,

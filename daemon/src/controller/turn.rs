@@ -48,6 +48,7 @@ pub(crate) async fn work(daemon: Arc<Daemon>, turns: Turns<EnvKey, Trigger>) {
 
 /// Reconciles one environment, and says when to look again.
 async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger, extent: Extent) -> Next {
+    let mut repair = None;
     let result = match daemon.store.lease(key, &Holder::here("the daemon")).await {
         Ok(lease) => {
             if daemon.is_orphaned(key) && settle_unfinished(daemon, key).await.is_ok() {
@@ -56,8 +57,9 @@ async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger, extent: Exte
             }
             daemon.checkouts.unsettle(key);
             let result = reconcile_newest(daemon, key, &lease, trigger, extent).await;
-            if let Err(failure) = after(daemon, key, &lease, &result).await {
-                tracing::warn!("{failure}");
+            match after(daemon, key, &lease, &result).await {
+                Ok(until) => repair = until,
+                Err(failure) => tracing::warn!("{failure}"),
             }
             // Under the lease: a later run of somebody else must not be overwritten.
             tell(daemon, key, &result).await;
@@ -78,18 +80,21 @@ async fn turn(daemon: &Arc<Daemon>, key: &EnvKey, trigger: Trigger, extent: Exte
     };
     let next = next(&result);
     if next == Next::Rest {
-        daemon.timers.set(&daemon.queue, key, interval(&result));
+        let repair = repair.map(|until| left(until, Timestamp::now()));
+        daemon.timers.set(&daemon.queue, key, repair.into_iter().fold(interval(&result), Duration::min));
     }
     next
 }
 
-/// Does what every turn does for what was applied last, whatever came of the newest commit.
+/// Does what every turn does for what was applied last, whatever came of the newest commit. Returns when a repair that
+/// failed is tried again.
 async fn after(
     daemon: &Arc<Daemon>,
     key: &EnvKey,
     lease: &Lease,
     result: &Result<Concluded, Failure>,
-) -> Result<(), Failure> {
+) -> Result<Option<Timestamp>, Failure> {
+    let mut until = None;
     let followed = cron::follow(daemon, key).await;
     if let Err(failure) = result
         && let Some(applied) = daemon.store.applied(key).await?
@@ -100,15 +105,15 @@ async fn after(
         let name = target_name(&applied.desired.target)?;
         let target = world.target(&name, &key.source)?;
         engines::follow(daemon, &name, &target);
-        keep_alive(&daemon.bench(&world, &target), key, lease).await?;
+        until = keep_alive(&daemon.bench(&world, &target), key, lease).await?.until;
     }
-    followed
+    followed.map(|()| until)
 }
 
 /// Returns the environment after a turn that need not be done again before something is new of it.
 fn settled(result: &Result<Concluded, Failure>) -> Option<&Resolved> {
     let Ok(Concluded { conclusion, proposal, .. }) = result else { return None };
-    let is_settled = conclusion.is_reached() || matches!(conclusion, Conclusion::Waits(_));
+    let is_settled = conclusion.is_reached() || matches!(conclusion, Conclusion::Waits { .. });
     is_settled.then_some(&proposal.wanted.resolved)
 }
 
@@ -306,10 +311,16 @@ impl Daemon {
 /// Whether to try again soon, or to rest until something is new or the interval is over.
 fn next(result: &Result<Concluded, Failure>) -> Next {
     match result {
-        Ok(Concluded { conclusion: Conclusion::Ran { outcome, .. }, .. }) => match outcome {
+        Ok(Concluded { conclusion: Conclusion::Ran { outcome, .. }, proposal, .. }) => match outcome {
             Outcome::Blocked { fault } if fault.error.blame != Blame::Manifest => Next::Retry,
             Outcome::RollbackFailed { .. } => Next::Retry,
             Outcome::RolledBack { fault } if fault.error.blame == Blame::Away => Next::Retry,
+            Outcome::RolledBack { fault } if fault.error.blame == Blame::Moved => Next::Again,
+            Outcome::RolledBack { .. } | Outcome::Blocked { .. } | Outcome::Kept { .. }
+                if proposal.plan.is_repair() =>
+            {
+                Next::Retry
+            }
             // What did not run before the run either is brought back by the next one, which the hold lets through.
             Outcome::RolledBack { .. } | Outcome::Interrupted | Outcome::Superseded => Next::Again,
             _ => Next::Rest,
@@ -322,10 +333,11 @@ fn next(result: &Result<Concluded, Failure>) -> Next {
 /// When an environment is looked at again though nothing is new: after its interval, or as soon as a repair may be
 /// tried once more.
 fn interval(result: &Result<Concluded, Failure>) -> Duration {
-    let Ok(Concluded { proposal, condition, .. }) = result else { return LOOK_AGAIN };
+    let Ok(Concluded { conclusion, proposal, condition }) = result else { return LOOK_AGAIN };
     let now = Timestamp::now();
-    let waits = proposal.plan.contested.iter().map(|contest| contest.until.duration_since(now));
-    let waits = waits.map(|wait| Duration::try_from(wait).unwrap_or_default());
+    let waits = proposal.plan.contested.iter().map(|contest| contest.until);
+    let repair = if let Conclusion::Waits { until, .. } = conclusion { *until } else { None };
+    let waits = waits.chain(repair).map(|until| left(until, now));
     // What was never applied has nothing to check.
     let unhealthy = (!matches!(condition.health, Health::Healthy | Health::Missing)).then_some(UNHEALTHY);
     let interval = proposal.wanted.resolved.spec.sync.interval.0;
@@ -333,4 +345,9 @@ fn interval(result: &Result<Concluded, Failure>) -> Duration {
     let age = condition.checked.and_then(|checked| Duration::try_from(now.duration_since(checked)).ok());
     let interval = interval.saturating_sub(age.unwrap_or_default());
     waits.chain(unhealthy).fold(interval, Duration::min)
+}
+
+/// Returns how long it is until a moment; nothing when it is over.
+fn left(until: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
 }

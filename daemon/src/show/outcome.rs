@@ -13,7 +13,7 @@ pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String
     let env = &plan.environment;
     match conclusion {
         Conclusion::InSync => format!("{env}: in sync at {}, nothing to do", plan.revision.short()),
-        Conclusion::Waits(wait) => {
+        Conclusion::Waits { wait, .. } => {
             let help = wait.help(env.as_str()).map_or(String::new(), |help| format!("\n  next    {help}"));
             format!("{env}: {wait}{help}")
         }
@@ -135,7 +135,7 @@ pub(crate) fn conclusion_json(conclusion: &Conclusion, plan: &Plan) -> Value {
     let none: &[Fault] = &[];
     let (word, run, outcome, why, left) = match conclusion {
         Conclusion::InSync => ("inSync", None, None, None, none),
-        Conclusion::Waits(wait) => ("waits", None, None, Some(wait.to_string()), none),
+        Conclusion::Waits { wait, .. } => ("waits", None, None, Some(wait.to_string()), none),
         Conclusion::Ran { run, outcome, left, .. } => {
             ("ran", Some(run), Some(outcome), outcome.fault().map(ToString::to_string), left.as_slice())
         }

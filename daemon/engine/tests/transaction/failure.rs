@@ -1,5 +1,7 @@
 //! What fails is taken back.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -10,13 +12,15 @@ use trueup_engine::{
     fake::{Strike, Trouble},
     hold,
     record::Entry,
+    repair,
     store::RunFilter,
 };
-use trueup_plan::{Act, Kind};
+use trueup_plan::{Act, Applied, Kind};
 use trueup_schema::manifest::{MAX_STOP_GRACE, RollbackWhen};
 
 use crate::{
     bench::{Bench, assert_as_it_was, block_on, terms},
+    planner,
     sketch::{self, Sketch, component},
 };
 
@@ -89,7 +93,8 @@ proptest! {
                     bench.assert_clean().await;
                     prop_assert_eq!(bench.last_run().await.outcome, Some(failed.outcome.clone()));
                     let held = bench.store.holds(&bench.env).await.unwrap();
-                    prop_assert!(hold::waiting(&held, &plan.desired_digest).is_some());
+                    let is_held = hold::waiting(&held, &plan.desired_digest).is_some();
+                    prop_assert_eq!(is_held, !plan.is_repair());
                     // A person may try the same again, and then it is applied.
                     let again = bench.plan(&after).await;
                     bench.world.strike(None);
@@ -313,6 +318,62 @@ fn what_cannot_be_removed_after_the_commit_is_told_and_removed_by_the_next_recov
         bench.world.strike(None);
         let recovered = bench.recover().await.unwrap();
         assert!(matches!(recovered[0].outcome, Outcome::Applied));
+        bench.assert_clean().await;
+    });
+}
+
+/// Returns a process at `five`, where somebody has stopped one.
+async fn tampered() -> Bench {
+    let bench = Bench::new();
+    let plan = bench.plan(&five()).await;
+    let desired = planner::desired(&five(), &BTreeSet::new());
+    let mut terms = terms(&plan);
+    terms.applied = terms.applied.map(|applied| Applied { desired, ..applied });
+    bench.run_on(&plan, &terms, &CancellationToken::new()).await.unwrap().unwrap();
+    bench.world.tamper(|things| {
+        things.get_mut(&component(Kind::Workload, "c")).unwrap().running = false;
+    });
+    bench
+}
+
+#[test]
+fn a_repair_that_fails_is_taken_back_and_not_held() {
+    block_on(async {
+        let bench = tampered().await;
+        let (plan, things) = (bench.plan(&five()).await, bench.world.things());
+        assert!(plan.is_repair());
+        bench.world.strike(Some(trouble(1, Side::After)));
+        let failed = failed(bench.run(&plan).await);
+        assert!(matches!(failed.outcome, Outcome::RolledBack { .. }), "{failed}");
+        assert_eq!(failed.hold, None);
+        assert_as_it_was(&things, &bench.world.things(), &plan);
+        let runs = bench.store.runs(&RunFilter::default()).await.unwrap();
+        assert!(repair::rest(&runs, runs[0].ended.unwrap()).is_some(), "it rests instead");
+        bench.world.strike(None);
+        let again = bench.plan(&five()).await;
+        bench.run(&again).await.unwrap().unwrap();
+        assert!(bench.plan(&five()).await.is_empty());
+        bench.assert_clean().await;
+    });
+}
+
+#[test]
+fn a_way_back_that_somebody_gets_in_the_way_of_looks_again() {
+    block_on(async {
+        let bench = Bench::at(&five()).await;
+        let (plan, things) =
+            (bench.plan(&changed("e", &json!({ "fail": "health" }))).await, bench.world.things());
+        let calls = {
+            let other = Bench::at(&five()).await;
+            other.world.strike(None);
+            failed(other.run(&plan).await);
+            other.world.calls()
+        };
+        let gone = Strike::Fail(TargetError::new(Blame::Moved, "no such container"));
+        bench.world.strike(Some(Trouble { call: calls, side: Side::Before, strike: gone }));
+        let failed = failed(bench.run(&plan).await);
+        assert!(matches!(failed.outcome, Outcome::RolledBack { .. }), "{failed}");
+        assert_as_it_was(&things, &bench.world.things(), &plan);
         bench.assert_clean().await;
     });
 }
