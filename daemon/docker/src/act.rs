@@ -145,7 +145,9 @@ impl Docker {
                 None => Err(moved("a network of the plan is gone")),
             };
         }
-        let found = self.current(run, resource, Some(before)).await?;
+        // Another one may have its name: then this one gets it back later.
+        let found = self.container(&before.handle).await?;
+        let found = found.ok_or_else(|| gone(&engine_name(&run.identity, resource)))?;
         self.update(run, &found, &from_spec::<ContainerSpec>(wanted)?, fields).await
     }
 

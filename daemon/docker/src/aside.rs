@@ -43,12 +43,14 @@ impl Docker {
         resource: &ResourceId,
         old: &Aside,
     ) -> Result<(), TargetError> {
-        let name = engine_name(&run.identity, resource);
+        // Somebody may have given it another one than its own.
+        let had = from_spec::<ContainerSpec>(&old.spec)?.name;
         match self.container(&old.handle).await? {
-            Some(found) if inspected_name(&found) == name => return Ok(()),
-            Some(_) => return self.rename(&old.handle, &name).await,
+            Some(found) if inspected_name(&found) == had => return Ok(()),
+            Some(_) => return self.rename(&old.handle, &had).await,
             None => {}
         }
+        let name = engine_name(&run.identity, resource);
         match self.container(&name).await? {
             Some(found) if starts_again(resource, old) && is_again(run, &found) => {
                 self.start(run, resource, &found).await

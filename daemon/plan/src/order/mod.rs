@@ -15,6 +15,7 @@
 
 mod edges;
 mod graph;
+mod names;
 mod parts;
 
 pub(crate) use edges::is_attached;
@@ -39,7 +40,8 @@ pub(crate) fn order(works: &[Work<'_>], applied: Option<&Applied>) -> Result<Ord
     edges::needs(&mut graph, &parts);
     edges::networks(&mut graph, &parts);
     edges::replicas(&mut graph, &parts);
-    let early = edges::claims(&mut graph, &parts);
+    let mut early = edges::claims(&mut graph, &parts);
+    early.extend(names::names(&mut graph, &parts));
     edges::retire(&mut graph, &parts, &early, applied);
     edges::fetch(&mut graph);
     graph.sort()

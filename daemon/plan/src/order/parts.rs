@@ -18,7 +18,7 @@ const FETCH: Duration = Duration::from_mins(15);
 /// Creating, with the old one renamed first.
 const CREATE: Duration = Duration::from_mins(1);
 /// Writing fields.
-const UPDATE: Duration = Duration::from_mins(1);
+pub(super) const UPDATE: Duration = Duration::from_mins(1);
 /// Stopping: above any grace that a manifest may give, after which the target kills.
 const STOP: Duration = Duration::from_mins(10);
 const _: () = assert!(STOP.as_secs() > MAX_STOP_GRACE.0.as_secs(), "the longest stop has its time");
@@ -166,6 +166,6 @@ fn verify(graph: &mut Graph, parts: &mut Parts<'_>, declared: &Declared) {
     }
 }
 
-fn aside(observed: &Observed) -> Aside {
+pub(super) fn aside(observed: &Observed) -> Aside {
     Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.is_up() }
 }

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use serde_json::json;
-use trueup_plan::{Act, Kind};
+use trueup_plan::{Act, How, Kind, Rule};
 
 use crate::world::{World, id, network, workload};
 
@@ -178,4 +178,60 @@ fn a_job_that_becomes_a_service_leaves_its_name_first() {
     verify web <- start web
     ");
     assert_eq!(world.plan().deletes.0, 0, "the component is still there");
+}
+
+/// A world with names, as a target has them.
+fn named() -> World {
+    let mut world = World::demo();
+    for name in ["postgresql", "haproxy", "prometheus"] {
+        world.declared(name).spec["name"] = json!(format!("demo-{name}"));
+    }
+    world
+        .desired
+        .rules
+        .entry(Kind::Workload)
+        .or_default()
+        .insert(0, Rule { path: "name".into(), how: How::InPlace, interrupts: false, reason: None });
+    world.settle();
+    world
+}
+
+#[test]
+fn a_name_that_another_one_has_is_left_before_it_is_taken() {
+    let mut world = named();
+    world.live.resources.remove(&workload("postgresql"));
+    world.observed("haproxy").spec["name"] = json!("demo-postgresql");
+    assert_snapshot!(world.steps(), @"
+    update haproxy
+    create postgresql <- update haproxy
+    start postgresql <- create postgresql
+    verify postgresql <- start postgresql
+    ");
+}
+
+#[test]
+fn of_two_that_have_each_others_name_one_leaves_it_for_a_while() {
+    let mut world = named();
+    world.observed("haproxy").spec["name"] = json!("demo-prometheus");
+    world.observed("prometheus").spec["name"] = json!("demo-haproxy");
+    assert_snapshot!(world.steps(), @"
+    rename haproxy
+    update prometheus <- rename haproxy
+    update haproxy <- rename haproxy, update prometheus
+    ");
+}
+
+#[test]
+fn what_is_no_longer_declared_leaves_a_name_that_is_not_its_own() {
+    let mut world = named();
+    world.confirmed = true;
+    world.drop_component("haproxy");
+    world.live.resources.remove(&workload("prometheus"));
+    world.observed("haproxy").spec["name"] = json!("demo-prometheus");
+    assert_snapshot!(world.steps(), @"
+    retire haproxy
+    create prometheus <- retire haproxy
+    start prometheus <- create prometheus
+    verify prometheus <- start prometheus
+    ");
 }
