@@ -195,8 +195,10 @@ fn difference<'a>(
         change.interrupts.clone_from(&declared.serves);
     }
     change.forced_by = forcing(&fields, how);
-    change.since =
-        since(input, id, change.cause).or_else(|| observed.state.since.filter(|_| action == Action::Start));
+    change.since = match action {
+        Action::Start => since(input, id, change.cause).max(ended(observed)),
+        _ => since(input, id, change.cause),
+    };
     change.fields = fields;
     change.place = place(declared);
     change.irreversible.clone_from(&declared.irreversible);
@@ -335,6 +337,11 @@ fn forcing(fields: &[FieldChange], how: How) -> Option<String> {
 fn since(input: &Input<'_>, id: &ResourceId, cause: Cause) -> Option<jiff::Timestamp> {
     let applied = input.applied.filter(|_| cause != Cause::Unknown)?;
     applied.drift_since.get(id).copied()
+}
+
+/// Returns when a workload ended; a pause has no time.
+fn ended(observed: &Observed) -> Option<jiff::Timestamp> {
+    observed.state.since.filter(|_| !observed.state.running)
 }
 
 fn place(declared: &Declared) -> Option<Place> {

@@ -25,6 +25,7 @@ pub(crate) fn commit(conn: &Connection, run: RunId, commit: &Commit) -> rusqlite
     let record = runs::change(conn, run, |record| record.outcome = Some(Outcome::Applied))?;
     let env = &record.env;
     done(conn, env, commit.jobs_done.iter())?;
+    seen::end_drift(conn, env, record.summary.iter().map(|change| &change.resource))?;
     match &commit.holds {
         Holds::Release => holds::release_automatic(conn, env)?,
         Holds::Begin(hold) => holds::add(conn, env, hold)?,

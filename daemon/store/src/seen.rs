@@ -30,13 +30,24 @@ pub(crate) fn set_drift(
 ) -> rusqlite::Result<()> {
     let (source, name) = (env.source.as_str(), env.environment.as_str());
     let known = drift(conn, env)?;
-    for gone in known.keys().filter(|resource| !drifted.contains(*resource)) {
-        let sql = "DELETE FROM drift WHERE source = ?1 AND name = ?2 AND resource = ?3";
-        conn.prepare_cached(sql)?.execute(params![source, name, sql::json(gone)?])?;
-    }
+    end_drift(conn, env, known.keys().filter(|resource| !drifted.contains(*resource)))?;
     for new in drifted.iter().filter(|resource| !known.contains_key(*resource)) {
         let sql = "INSERT INTO drift VALUES (?1, ?2, ?3, ?4)";
         conn.prepare_cached(sql)?.execute(params![source, name, sql::json(new)?, now.to_string()])?;
+    }
+    Ok(())
+}
+
+/// Forgets since when resources have drifted that are as declared again.
+pub(crate) fn end_drift<'a>(
+    conn: &Connection,
+    env: &EnvKey,
+    repaired: impl Iterator<Item = &'a ResourceId>,
+) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM drift WHERE source = ?1 AND name = ?2 AND resource = ?3";
+    for resource in repaired {
+        let of_resource = params![env.source.as_str(), env.environment.as_str(), sql::json(resource)?];
+        conn.prepare_cached(sql)?.execute(of_resource)?;
     }
     Ok(())
 }

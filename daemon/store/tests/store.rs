@@ -21,7 +21,9 @@ use trueup_engine::{
     },
     store::{KEPT_REVISIONS, RunFilter},
 };
-use trueup_plan::{Applied, Desired, Kind, Plan, PlanDigest, ResourceId, StepKey};
+use trueup_plan::{
+    Action, Applied, Cause, Change, Desired, How, Kind, Plan, PlanDigest, ResourceId, StepKey,
+};
 use trueup_schema::{ContentDigest, Revision, manifest::Percent, snapshot::Files};
 use trueup_store::{Lease, Sqlite};
 
@@ -281,6 +283,29 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
     let drifted = store.applied(&env()).await.unwrap().unwrap().drift_since;
     assert_eq!(drifted, BTreeMap::from([(id("b"), at(5)), (id("c"), at(6))]));
     assert_eq!(store.applied_revision(&env()).await.unwrap().unwrap().drifted, 2);
+
+    let plan = Plan { changes: vec![repair_of(id("b"))], ..plan("1") };
+    let run = store.begin(&lease, &NewRun { env: env(), trigger: Trigger::Drift, plan }).await.unwrap();
+    store.commit(run, &commit("1", b"x")).await.unwrap();
+    let drifted = store.applied(&env()).await.unwrap().unwrap().drift_since;
+    assert_eq!(drifted, BTreeMap::from([(id("c"), at(6))]), "what was repaired has drifted no longer");
+}
+
+fn repair_of(resource: ResourceId) -> Change {
+    Change {
+        resource,
+        action: Action::Create,
+        how: How::Recreate,
+        cause: Cause::Drift,
+        forced_by: None,
+        fields: Vec::new(),
+        interrupts: Vec::new(),
+        overlaps: false,
+        keeps: Vec::new(),
+        since: None,
+        place: None,
+        irreversible: None,
+    }
 }
 
 fn seen_at(commit: &str) -> Observation {

@@ -133,6 +133,9 @@ impl Inner {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.run.outcome = Some(Outcome::Applied);
         let env = run.run.env.clone();
+        if let Some(drift) = self.drift.get_mut(&env) {
+            drift.retain(|id, _| run.run.summary.iter().all(|change| change.resource != *id));
+        }
         self.jobs_done.entry(env.clone()).or_default().extend(commit.jobs_done.iter().cloned());
         match &commit.holds {
             Holds::Release => self.release_automatic(&env),

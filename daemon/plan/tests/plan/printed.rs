@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::json;
 use trueup_plan::{
-    Action, Contest, Kind, Wait,
+    Action, Contest, Kind, State, Wait,
     render::{Style, json as as_json, markdown, text},
 };
 use trueup_schema::manifest::Update;
@@ -800,4 +800,18 @@ fn as_json_it_has_a_version() {
     let value = as_json(&plan);
     assert_eq!((&value["apiVersion"], &value["kind"]), (&json!("trueup.dev/v1"), &json!("Plan")));
     assert_eq!(serde_json::from_value::<trueup_plan::Plan>(value).unwrap(), plan);
+}
+
+#[test]
+fn a_drift_begins_with_the_last_end_of_what_should_run() {
+    let mut world = World::demo();
+    world.drifted("haproxy", ago(180));
+    let state =
+        |paused, seconds| State { running: paused, paused, since: Some(ago(seconds)), ..State::default() };
+    for (paused, seconds, since) in [(false, 10, 10), (false, 900, 180), (true, 10, 180)] {
+        world.observed("haproxy").state = state(paused, seconds);
+        assert_eq!(world.plan().changes[0].since, Some(ago(since)));
+    }
+    world.applied.as_mut().unwrap().drift_since.clear();
+    assert_eq!(world.plan().changes[0].since, None, "a pause has no time");
 }
