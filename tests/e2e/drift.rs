@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::{
-    app::{in_sync_at, json, says, trials as app_trials},
+    app::{self, in_sync_at, json, says, trials as app_trials},
     lab::Lab,
     random::say,
     rig::Engine,
@@ -56,6 +56,9 @@ pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
             ("what_anybody_changes_is_shown_and_only_reported_without_self_heal", only_reported),
             ("what_anybody_changes_is_repaired_with_self_heal", repaired),
             ("a_repair_that_is_undone_each_time_waits", contested),
+            ("what_is_removed_while_it_is_repaired_is_made_again", raced),
+            ("names_that_others_have_are_left_before_they_are_taken", renamed),
+            ("a_repair_that_fails_is_tried_again", failing),
         ],
     )
 }
@@ -266,4 +269,63 @@ fn contested(engine: &Engine) -> Result<(), Failed> {
     // A person's own wish does not wait.
     lab.succeed(&["apply", &lab.env, "--yes", "--wait", "5m"])?;
     lab.wait_for("the status after the apply", in_sync_at(&commit)).map(drop)
+}
+
+/// Waits until everything is as declared, by itself.
+fn is_repaired(lab: &Lab, commit: &str, what: &str) -> Result<(), Failed> {
+    lab.wait_until(what, || Ok(!is_any(&drift(lab)?)))?;
+    lab.wait_for(what, in_sync_at(commit)).map(drop)
+}
+
+fn raced(engine: &Engine) -> Result<(), Failed> {
+    let (lab, commit) = world(engine, "{maxRepairs: 1000, interval: 10m}", "report")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&commit))?;
+    for _ in 0..rounds().max(5) {
+        client(&lab, &["update", "--memory", "71m", "--memory-swap", "71m", &web(&lab)])?;
+        client(&lab, &["rm", "-f", &web(&lab)])?;
+        is_repaired(&lab, &commit, "the repair of what was changed and removed")?;
+    }
+    Ok(())
+}
+
+fn renamed(engine: &Engine) -> Result<(), Failed> {
+    let (lab, _) = world(engine, "{maxRepairs: 1000, interval: 10m}", "report")?;
+    let other = format!("  image: {IMAGE}\n  zone: data\n  command: [sleep, \"600\"]\n  stopGrace: 0s\n");
+    lab.component("other", &other)?;
+    lab.add_component("other")?;
+    let commit = lab.commit("two servers")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&commit))?;
+    let (web, other, between) = (web(&lab), format!("{}-other", lab.env), format!("{}.between", lab.env));
+    let changed = |changes: &[&[&str]]| {
+        lab.succeed(&["env", "suspend", &lab.env, "--reason", "names"])?;
+        changes.iter().try_for_each(|change| client(&lab, change))?;
+        lab.succeed(&["env", "resume", &lab.env, "--reason", "done"])?;
+        is_repaired(&lab, &commit, "the repair of the names")
+    };
+    changed(&[&["rm", "-f", &web], &["rename", &other, &web]])?;
+    changed(&[&["rename", &web, &between], &["rename", &other, &web], &["rename", &between, &other]])
+}
+
+fn failing(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write_checked(&lab, "first", "[sh, -c, \"! test -e /data/ill\"]", "1s")?;
+    lab.replace_in_environment("spec:\n", "spec:\n  sync: {maxRepairs: 2, interval: 10m}\n")?;
+    let commit = lab.commit("first")?;
+    let _daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&commit))?;
+    let app = format!("{}-app", lab.env);
+    client(&lab, &["exec", &app, "touch", "/data/ill"])?;
+    client(&lab, &["kill", &app])?;
+    lab.wait_for("the rest after more than two failures", |status| {
+        let failures = json(&lab, &["history", &lab.env]).map(|history| history["runs"].clone());
+        let is_failure = |run: &&Value| run["outcome"]["outcome"] == "rolledBack";
+        let count = failures.ok().and_then(|runs| Some(runs.as_array()?.iter().filter(is_failure).count()));
+        let why = status["why"].as_str().unwrap_or_default();
+        count > Some(2) && status["sync"] == "OutOfSync" && why.contains("failed, tried again at")
+    })?;
+    let volume = format!("{}-app-data:/data", lab.env);
+    client(&lab, &["run", "--rm", "-v", &volume, IMAGE, "rm", "/data/ill"])?;
+    is_repaired(&lab, &commit, "the repair once it can succeed")
 }
