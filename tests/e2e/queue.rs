@@ -1,5 +1,7 @@
 //! Many triggers, one run at a time: nothing is done twice, nothing is lost, the last word counts.
 
+use std::fs;
+
 use jiff::Timestamp;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -11,9 +13,10 @@ use crate::{
     rig::Engine,
 };
 
-const TESTS: [Test; 2] = [
+const TESTS: [Test; 3] = [
     ("of_fifty_commits_at_once_the_last_is_applied", fifty_commits),
     ("two_daemons_on_one_store_take_turns", two_daemons),
+    ("environments_that_begin_at_once_share_no_subnet", new_environments),
 ];
 
 pub(crate) fn trials(engine: &Engine) -> Vec<Trial> {
@@ -84,4 +87,41 @@ fn two_daemons(engine: &Engine) -> Result<(), Failed> {
     let commit = lab.commit("the last")?;
     lab.wait_for("the commit after one of them is gone", in_sync_at(&commit))?;
     second.stop()
+}
+
+/// Four environments of one commit, whose zones take their subnets from the pool.
+fn new_environments(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    app::write(&lab, "first")?;
+    let mut all = vec![lab.env.clone()];
+    let text = fs::read_to_string(lab.path(format!("repo/environments/{}/environment.yaml", lab.env)))?;
+    for letter in ["b", "c", "d"] {
+        let beside = format!("{}{letter}", lab.env);
+        lab.write(
+            &format!("environments/{beside}/environment.yaml"),
+            &text.replace(&format!("{{name: {}}}", lab.env), &format!("{{name: {beside}}}")),
+        )?;
+        all.push(beside);
+    }
+    let commit = lab.commit("four environments")?;
+    let outcome = all_begin(&lab, &all, &commit);
+    for beside in &all[1..] {
+        lab.succeed(&["env", "destroy", beside, "--volumes", "--yes", "--reason", "over"])?;
+    }
+    outcome
+}
+
+fn all_begin(lab: &Lab, all: &[String], commit: &str) -> Result<(), Failed> {
+    let _daemon = lab.daemon()?;
+    lab.wait_until("all environments", || {
+        let status = json(lab, &["status"])?;
+        let known = status["environments"].as_array().cloned().unwrap_or_default();
+        Ok(known.iter().filter(|env| in_sync_at(commit)(env)).count() == all.len())
+    })?;
+    for env in all {
+        let history = json(lab, &["history", env])?;
+        let runs = history["runs"].as_array().ok_or("history lists runs")?;
+        assert_eq!(runs.len(), 1, "{env}: {runs:?}");
+    }
+    Ok(())
 }

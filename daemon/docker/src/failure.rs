@@ -44,6 +44,13 @@ pub(crate) fn gone(answer: Result<(), Error>) -> Result<(), Error> {
 /// What the engine says of a container that somebody removes at that moment, with whichever status.
 const REMOVAL_WORDS: [&str; 3] = ["marked for removal", "removal in progress", "is already in progress"];
 
+/// Returns whether the engine's answer has one of these, in lower case.
+pub(crate) fn says(error: &Error, words: &[&str]) -> bool {
+    let Error::DockerResponseServerError { message, .. } = error else { return false };
+    let message = message.to_lowercase();
+    words.iter().any(|word| message.contains(word))
+}
+
 /// What the engine says when the host is in the way, not the manifest.
 const TARGET_WORDS: [&str; 8] = [
     "port is already allocated",
@@ -86,14 +93,13 @@ fn blame(error: &Error) -> Blame {
         return Blame::Target;
     };
     let message = message.to_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&REMOVAL_WORDS) {
+    if says(error, &REMOVAL_WORDS) {
         Blame::Moved
-    } else if says(&TARGET_WORDS) {
+    } else if says(error, &TARGET_WORDS) {
         Blame::Target
     } else if *status_code == 409 || (*status_code == 404 && names_what_is_gone(&message)) {
         Blame::Moved
-    } else if *status_code < 500 || says(&MANIFEST_WORDS) {
+    } else if *status_code < 500 || says(error, &MANIFEST_WORDS) {
         Blame::Manifest
     } else {
         Blame::Target

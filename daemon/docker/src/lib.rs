@@ -43,6 +43,7 @@ mod problems;
 mod readings;
 mod redact;
 mod refuse;
+mod reserved;
 mod rules;
 mod sight;
 mod spec;
@@ -84,6 +85,7 @@ use facts::Engine;
 use inflight::{Deed, Inflight};
 use mirror::Mirror;
 use readings::Readings;
+use reserved::Reserved;
 use traffic::Traffic;
 
 /// How long one answer of the engine may take to begin.
@@ -142,6 +144,7 @@ struct Inner {
     unfinished: exec::Unfinished,
     mirror: Arc<Mirror>,
     readings: Readings,
+    reserved: Reserved,
     /// One permit for each file in a container that may be read now.
     uploads_read: Semaphore,
     requests: Arc<AtomicU64>,
@@ -180,6 +183,7 @@ impl Docker {
             unfinished: exec::Unfinished::default(),
             mirror: Arc::default(),
             readings: Readings::default(),
+            reserved: Reserved::default(),
             uploads_read: Semaphore::new(upload::SIDE_BY_SIDE),
             requests,
         })))
@@ -198,6 +202,7 @@ impl Docker {
     /// Forgets an environment that is looked at no more. One that is looked at again begins anew.
     pub fn forget(&self, env: &EnvKey) {
         self.mirror().forget(env);
+        self.reserved().forget(env);
     }
 
     /// Returns whether both are the same connection.
@@ -224,6 +229,10 @@ impl Docker {
 
     pub(crate) fn readings(&self) -> &Readings {
         &self.0.readings
+    }
+
+    pub(crate) fn reserved(&self) -> &Reserved {
+        &self.0.reserved
     }
 
     pub(crate) fn uploads_read(&self) -> &Semaphore {

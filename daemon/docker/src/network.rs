@@ -81,7 +81,7 @@ impl Docker {
             ..NetworkCreateRequest::default()
         };
         let created = self.api().create_network(request).await;
-        let created = created.map_err(|error| self.failed(format!("create the network `{name}`"), &error))?;
+        let created = created.map_err(|error| self.not_created(identity, (name, spec), &error))?;
         if created.warning.is_empty() {
             return Ok(());
         }

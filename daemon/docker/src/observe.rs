@@ -37,14 +37,17 @@ impl Docker {
         let (mut engine, sight) = try_join(self.engine(), see).await?;
         let sight = sight?;
         engine.same_network = self.same_network(&sight.networks);
-        let facts = Facts {
+        let mut facts = Facts {
             images: sight.wanted_images.clone(),
             subnets: occupied(identity, &sight.networks, engine.same_network),
             strangers: strangers(identity, &sight),
             engine,
         };
-        let mut live = Live { facts: to_spec(&facts), ..Live::default() };
+        let mut live = Live::default();
         add_networks(identity, wanted, &sight, &mut live);
+        let reserved = self.reserve(identity, wanted, &facts, &live);
+        facts.subnets.extend(reserved);
+        live.facts = to_spec(&facts);
         add_volumes(identity, wanted, &sight, &mut live);
         let hints = self.hints(identity, wanted, &facts, &live);
         add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);

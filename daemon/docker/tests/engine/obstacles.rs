@@ -8,6 +8,7 @@ use serde_json::json;
 use trueup_docker::{Docker, Locality, Settings};
 use trueup_engine::{Blame, Execute, Observe, RunContext, TargetError};
 use trueup_plan::{Act, Kind, Plan, PlanDigest, Step, StepKey};
+use trueup_schema::Subnet;
 
 use crate::{
     Test,
@@ -23,6 +24,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     vec![
         ("a_port_that_is_taken_is_found_before", port_taken),
         ("a_subnet_in_use_names_who_uses_it", subnet_taken),
+        ("a_subnet_that_somebody_takes_meanwhile_is_not_chosen_again", subnet_taken_meanwhile),
         ("a_volume_driver_that_does_not_exist_is_found_before", no_driver),
         ("a_name_that_a_stranger_has_blocks", name_taken),
         ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
@@ -103,14 +105,7 @@ fn subnet_taken(rig: &Rig) -> Result<(), Failed> {
     in_world(rig, async |mut world| {
         let name = format!("{}x", world.identity.environment);
         let subnet = world.environment["zones"]["inside"]["subnet"].as_str().unwrap().to_owned();
-        let pool = bollard::models::IpamConfig { subnet: Some(subnet), ..Default::default() };
-        let ipam = bollard::models::Ipam { config: Some(vec![pool]), ..Default::default() };
-        let request = bollard::models::NetworkCreateRequest {
-            name: name.clone(),
-            ipam: Some(ipam),
-            ..Default::default()
-        };
-        let other = world.api.create_network(request).await?.id;
+        let other = network_with(&world, &subnet).await?;
         world.declare("web", json!({}));
         let outcome = preflight(&mut world).await;
         world.api.remove_network(&other).await?;
@@ -119,6 +114,41 @@ fn subnet_taken(rig: &Rig) -> Result<(), Failed> {
         assert_eq!(error.blame, Blame::Target);
         Ok(())
     })
+}
+
+fn subnet_taken_meanwhile(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let first = world.settings.subnet_pool[0];
+        let [_, _, piece, _] = first.address.octets();
+        world.settings.subnet_pool.push(Subnet { address: [10, 216, piece, 0].into(), prefix: 24 });
+        world.reach_by(&rig.engine);
+        world.declare("web", json!({}));
+        let acts = world.creation().await?;
+        let other = network_with(&world, &first.to_string()).await?;
+        let run = world.next_run();
+        let outcome = world.execute(&run, &acts).await;
+        world.api.remove_network(&other).await?;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.blame, Blame::Moved, "{error:?}");
+        world.undo(&run, &acts).await?;
+        world.up().await?;
+        let (live, _) = world.look().await?;
+        let zone = id(Kind::Network, "data", "");
+        assert_eq!(live.resources[&zone].spec["subnet"], format!("10.216.{piece}.0/24"));
+        Ok(())
+    })
+}
+
+/// Makes a network that is not ours; returns its id.
+async fn network_with(world: &World, subnet: &str) -> Result<String, Failed> {
+    let pool = bollard::models::IpamConfig { subnet: Some(subnet.to_owned()), ..Default::default() };
+    let ipam = bollard::models::Ipam { config: Some(vec![pool]), ..Default::default() };
+    let request = bollard::models::NetworkCreateRequest {
+        name: format!("{}x", world.identity.environment),
+        ipam: Some(ipam),
+        ..Default::default()
+    };
+    Ok(world.api.create_network(request).await?.id)
 }
 
 fn no_driver(rig: &Rig) -> Result<(), Failed> {
