@@ -1,7 +1,7 @@
 //! Containers: created beside the one that they replace, which is renamed and kept.
 
 use bollard::{
-    models::ContainerInspectResponse,
+    models::{ContainerInspectResponse, ContainerSummary},
     query_parameters::{
         CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptions,
         StartContainerOptions, StopContainerOptions, StopContainerOptionsBuilder,
@@ -19,7 +19,7 @@ use crate::{
     failure::{already, gone, moved},
     image::is_same,
     inspect,
-    names::{ENV_UID, Labels, RUN, aside_name, container_resource, engine_name},
+    names::{ENV_UID, Labels, RUN, aside_name, container_resource, engine_name, is_mode_of},
     sight::inspected_name,
     spec::{ContainerSpec, from_spec},
 };
@@ -229,7 +229,12 @@ impl Docker {
         let listed = self.list_containers(HashMap::from([("label".to_owned(), labels)])).await?;
         let is_of_resource =
             |labels: &Labels| container_resource(labels).is_some_and(|listed| listed == *resource);
-        let renamed = listed.iter().find(|listed| listed.labels.as_ref().is_some_and(is_of_resource));
+        // Somebody may have copied the labels.
+        let is_ours = |listed: &&ContainerSummary| {
+            let mode = listed.host_config.as_ref().and_then(|host| host.network_mode.as_deref());
+            listed.labels.as_ref().is_some_and(is_of_resource) && is_mode_of(&run.identity, mode)
+        };
+        let renamed = listed.iter().find(is_ours);
         match renamed.and_then(|listed| listed.id.as_deref()) {
             Some(id) => self.container(id).await,
             None => Ok(None),

@@ -49,6 +49,7 @@ mod sight;
 mod spec;
 mod tmpfs;
 mod traffic;
+mod twins;
 mod update;
 mod upload;
 mod volume;

@@ -54,6 +54,11 @@ pub(crate) fn network_name(identity: &Identity, zone: &str) -> String {
     format!("{}-{zone}", identity.environment)
 }
 
+/// Returns whether a container of the environment may have been created with that network mode, which nothing changes.
+pub(crate) fn is_mode_of(identity: &Identity, mode: Option<&str>) -> bool {
+    mode.is_some_and(|mode| mode == "none" || mode.starts_with(&network_name(identity, "")))
+}
+
 /// Returns the name of a container that a run keeps for its undo.
 pub(crate) fn aside_name(name: &str, run: RunId) -> String {
     format!("{name}{ASIDE}{run}")

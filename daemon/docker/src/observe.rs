@@ -22,10 +22,11 @@ use crate::{
     facts::{Facts, Occupied},
     inspect::{self, Reading},
     mirror::{Look, Question},
-    names::{COMPONENT, ENVIRONMENT, container_resource, engine_name, network_name, owner_of, set_aside_by},
+    names::{COMPONENT, ENVIRONMENT, engine_name, network_name, owner_of},
     namespace,
-    sight::{Sight, inspected_name, is_own},
+    sight::{Sight, is_own},
     spec::{ContainerSpec, VolumeSpec, from_spec, to_spec},
+    twins::tell_apart,
     zones::{Addresses, network_specs},
 };
 
@@ -290,19 +291,10 @@ fn add_containers(
 ) {
     let own = sight.networks.iter().filter(|network| is_own(identity, network.labels.as_ref()));
     let zones = zone_names(identity, own.filter_map(|network| network.name.as_ref()));
-    for found in &sight.own {
-        let name = inspected_name(found);
+    let told = tell_apart(identity, &sight.own);
+    live.foreign.extend(told.foreign);
+    for (id, found) in told.resources {
         let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
-        if let Some(run) = set_aside_by(name) {
-            let why = format!("run {run} kept it and did not remove it");
-            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
-            continue;
-        }
-        let Some(id) = labels.and_then(container_resource) else {
-            let why = "carries the environment's label without the rest of them".to_owned();
-            live.foreign.push(Foreign { what: format!("container {name}"), why, blocks: false });
-            continue;
-        };
         let reading = Reading {
             engine: &facts.engine,
             image: found.image.as_ref().and_then(|image| sight.images.get(image)).map(Arc::as_ref),

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use bollard::{models::ContainerCreateBody, query_parameters::CreateContainerOptionsBuilder};
+use bollard::{
+    models::ContainerCreateBody,
+    query_parameters::{CreateContainerOptionsBuilder, RenameContainerOptionsBuilder},
+};
 use libtest_mimic::Failed;
 use serde_json::json;
 use trueup_docker::{Docker, Locality, Settings};
 use trueup_engine::{Blame, Execute, Observe, RunContext, TargetError};
-use trueup_plan::{Act, Kind, Plan, PlanDigest, Step, StepKey};
+use trueup_plan::{Act, Kind, Live, Plan, PlanDigest, Step, StepKey};
 use trueup_schema::Subnet;
 
 use crate::{
@@ -29,6 +32,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_name_that_a_stranger_has_blocks", name_taken),
         ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
         ("a_stranger_that_is_gone_need_not_come_back", stranger_gone),
+        ("a_container_with_copied_labels_is_reported_and_never_the_real_one", copied_labels),
         ("another_container_than_planned_is_not_touched", moved),
         ("what_is_gone_in_the_middle_of_a_run_is_planned_again", gone_meanwhile),
         ("an_engine_that_is_down_is_said_to_be", unreachable),
@@ -182,6 +186,41 @@ fn name_taken(rig: &Rig) -> Result<(), Failed> {
         let (live, _) = looked?;
         assert!(live.foreign.iter().any(|foreign| foreign.blocks), "{:?}", live.foreign);
         assert!(checked?.unwrap_err().message.contains("that trueup did not create"));
+        Ok(())
+    })
+}
+
+fn copied_labels(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.up().await?;
+        let name = world.engine_name("web");
+        let real = world.inspect(&name).await?;
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.into()),
+            labels: serde_json::from_value(real["Config"]["Labels"].clone())?,
+            ..Default::default()
+        };
+        let fake = world.engine_name("fake");
+        let options = CreateContainerOptionsBuilder::new().name(&fake).build();
+        world.api.create_container(Some(options), body).await?;
+        let is_told = |live: &Live| {
+            let mut told = live.foreign.iter().filter(|foreign| foreign.what == format!("container {fake}"));
+            told.any(|foreign| !foreign.blocks && foreign.why.contains("carries the labels of `web`"))
+        };
+        let handle = |live: &Live| live.resources.get(&workload("web")).map(|web| web.handle.clone());
+        let (live, _) = world.look().await?;
+        assert!(is_told(&live), "{:?}", live.foreign);
+        assert_eq!(handle(&live).as_deref(), real["Id"].as_str());
+        // Under another name it is still the real one, and not when it is gone.
+        let mine = RenameContainerOptionsBuilder::new().name(&format!("{name}.mine")).build();
+        world.api.rename_container(&name, mine).await?;
+        let (live, _) = world.look().await?;
+        assert_eq!(handle(&live).as_deref(), real["Id"].as_str());
+        world.remove(&format!("{name}.mine")).await?;
+        let (live, _) = world.look().await?;
+        assert!(is_told(&live), "{:?}", live.foreign);
+        assert_eq!(handle(&live), None);
         Ok(())
     })
 }
