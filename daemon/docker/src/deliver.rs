@@ -13,16 +13,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, chown},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use bollard::models::{ContainerInspectResponse, MountType};
 use trueup_engine::{Blame, Identity, RunContext, TargetError};
 use trueup_schema::{ComponentName, Content, ContentDigest, DigestKey, Materials, Secret};
 
 use crate::{
     Docker, Settings,
+    container::is_running,
     failure::file_failure,
     names::{COMPONENT, short_digest},
     sight::owned,
@@ -32,6 +34,35 @@ use crate::{
 
 /// The delivered files of a container, by their path in it.
 pub(crate) type FileSpecs = BTreeMap<String, FileSpec>;
+
+/// The bits of a mode that are delivered.
+const RIGHTS: u32 = 0o7777;
+
+/// Where a container has its files from.
+pub(crate) struct Mounted {
+    /// Where each file is on this machine, by its path in the container.
+    pub(crate) sources: BTreeMap<String, PathBuf>,
+    pub(crate) running: bool,
+}
+
+impl Mounted {
+    /// Returns the single files that an inspected container has from this machine.
+    pub(crate) fn of(found: &ContainerInspectResponse) -> Self {
+        let mounts = found.host_config.iter().flat_map(|host| host.mounts.iter().flatten());
+        let binds = mounts.filter(|mount| mount.typ == Some(MountType::BIND));
+        let sources = binds.filter_map(|mount| Some((mount.target.clone()?, mount.source.clone()?.into())));
+        Self { sources: sources.collect(), running: is_running(found) }
+    }
+}
+
+fn is_missing(source: &Path) -> bool {
+    fs::metadata(source).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Returns whether a file has the mode and the owner that it is delivered with.
+fn has_rights(found: &fs::Metadata, file: &FileSpec) -> bool {
+    found.mode() & RIGHTS == file.mode_bits() && (found.uid(), found.gid()) == file.owner_ids()
+}
 
 /// Returns where each file is on this machine.
 pub(crate) fn sources(
@@ -107,29 +138,33 @@ impl Docker {
         blocking(write).await
     }
 
-    /// Puts the digest of what is really there into `files`; returns whether one was another. A file that
-    /// is missing is no difference: the container still has it, or gets it before it starts. One that was
-    /// not written since it was read is not read again.
-    pub(crate) fn read_back(
-        &self,
-        identity: &Identity,
-        component: &ComponentName,
-        files: &mut FileSpecs,
-        key: &DigestKey,
-    ) -> bool {
-        let sources = sources(self.settings(), identity, component, files);
-        let mut changed = false;
-        for (path, file) in files {
-            let is_secret = file.digest.is_secret();
-            let read = |bytes| digest(&Secret::new(bytes), is_secret.then_some(key));
-            let Some(digest) = sources.get(path).and_then(|source| self.readings().digest(source, read))
-            else {
-                continue;
-            };
-            changed |= digest != file.digest;
-            file.digest = digest;
-        }
-        changed
+    /// Returns the files of a container as they really are at their sources. One that is missing is left out where
+    /// the container runs: another one gets it before it starts. What was not written since it was read is not read
+    /// again.
+    pub(crate) fn read_back(&self, files: &FileSpecs, mounted: &Mounted, key: &DigestKey) -> FileSpecs {
+        let there = files.iter().filter_map(|(path, file)| {
+            let source = mounted.sources.get(path);
+            let is_missing = source.is_some_and(|source| is_missing(source));
+            let is_kept = !is_missing || !mounted.running;
+            is_kept.then(|| {
+                (path.clone(), source.map_or_else(|| file.clone(), |source| self.really(source, file, key)))
+            })
+        });
+        there.collect()
+    }
+
+    /// Returns a delivered file as it is on this machine; as it was delivered, where that cannot be read.
+    fn really(&self, source: &Path, file: &FileSpec, key: &DigestKey) -> FileSpec {
+        let read = |bytes| digest(&Secret::new(bytes), file.digest.is_secret().then_some(key));
+        let Some(digest) = self.readings().digest(source, read) else { return file.clone() };
+        let as_delivered = || (file.mode.clone(), file.owner.clone());
+        let (mode, owner) = match fs::metadata(source) {
+            Ok(found) if !has_rights(&found, file) => {
+                (format!("{:04o}", found.mode() & RIGHTS), format!("{}:{}", found.uid(), found.gid()))
+            }
+            _ => as_delivered(),
+        };
+        FileSpec { digest, mode, owner }
     }
 
     /// Removes the generations of a component that no container mounts any more.
@@ -224,8 +259,9 @@ fn write_all(
 type Entry<'a> = (&'a Path, &'a FileSpec, &'a Content);
 
 fn write_folder(folder: &Path, files: &[Entry<'_>]) -> Result<(), TargetError> {
-    let is_there = |(source, _, content): &Entry<'_>| {
+    let is_there = |(source, file, content): &Entry<'_>| {
         fs::read(source).map(Secret::new).is_ok_and(|bytes| bytes.expose() == content.expose())
+            && fs::metadata(source).is_ok_and(|found| has_rights(&found, file))
     };
     if files.iter().all(is_there) {
         return Ok(());

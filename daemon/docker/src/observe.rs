@@ -18,7 +18,7 @@ use crate::{
     address::parse_subnet,
     compile::{Scene, container_ids},
     container_spec::container_spec,
-    deliver::environment_folder,
+    deliver::{Mounted, environment_folder},
     facts::{Facts, Occupied},
     inspect::{self, Reading},
     mirror::{Look, Question},
@@ -54,7 +54,7 @@ impl Docker {
         add_containers(identity, wanted, &sight, (&facts, &hints), &mut live);
         self.add_standbys(identity, wanted, facts, &mut live);
         if self.is_local() {
-            self.add_changed_files(identity, wanted, &mut live);
+            self.add_changed_files(identity, wanted, &sight, &mut live);
         } else {
             self.add_changed_uploads(&look, &mut live).await?;
         }
@@ -118,16 +118,18 @@ impl Docker {
         }
     }
 
-    /// Puts the digest of what is really there in place of a delivered file's own, where they differ.
-    fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, live: &mut Live) {
+    /// Puts what is really there in place of the delivered files, where they differ.
+    fn add_changed_files(&self, identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut Live) {
         for secret in [false, true] {
             self.mirror().watch(&environment_folder(self.settings(), identity, secret));
         }
-        for (id, observed) in &mut live.resources {
-            let Some(component) = &id.component else { continue };
-            let Ok(mut spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
-            if self.read_back(identity, component, &mut spec.files, &wanted.digest_key) {
-                observed.spec = to_spec(&spec);
+        for found in &sight.own {
+            let has_id = |observed: &&mut Observed| found.id.as_ref() == Some(&observed.handle);
+            let Some(observed) = live.resources.values_mut().find(has_id) else { continue };
+            let Ok(spec) = from_spec::<ContainerSpec>(&observed.spec) else { continue };
+            let files = self.read_back(&spec.files, &Mounted::of(found), &wanted.digest_key);
+            if files != spec.files {
+                observed.spec = to_spec(&ContainerSpec { files, ..spec });
             }
         }
     }

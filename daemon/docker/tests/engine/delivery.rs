@@ -1,6 +1,11 @@
 //! Files and secrets: readable in the container, on no disk in plaintext, a changed byte is a change.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+    process::Command,
+};
 
 use libtest_mimic::Failed;
 use serde_json::json;
@@ -22,6 +27,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_secret_file_is_in_memory_and_nowhere_under_the_engine", secret),
         ("a_changed_byte_is_a_change", changed_byte),
         ("a_file_that_somebody_changed_on_the_host_is_drift", tampered),
+        ("a_file_that_is_gone_from_the_host_or_has_other_rights_is_drift", gone_or_opened),
         ("an_exposed_secret_is_compared_by_its_digest", exposed),
         ("a_new_volume_gets_its_owner_and_an_old_one_keeps_its_own", volume_owner),
         ("a_file_inside_of_a_volume_is_refused", inside_volume),
@@ -113,6 +119,43 @@ fn tampered(rig: &Rig) -> Result<(), Failed> {
         world.finish(&run, &acts).await?;
         let (live, desired) = world.look().await?;
         assert_eq!(live.resources[&workload("web")].spec, desired.resources[&workload("web")].spec);
+        Ok(())
+    })
+}
+
+fn gone_or_opened(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        world.declare("web", json!({}));
+        world.deliver("web", "/etc/a.conf", Plain("a = 1\n"), 0);
+        world.deliver("web", "/run/password", Hidden(SECRET), 0);
+        world.up().await?;
+        let inspect = world.inspect(&world.engine_name("web")).await?;
+        let mounts = inspect["Mounts"].as_array().cloned().unwrap_or_default();
+        let source = |path: &str| {
+            let mount = mounts.iter().find(|mount| mount["Destination"] == path);
+            mount.and_then(|mount| mount["Source"].as_str()).unwrap_or_default().to_owned()
+        };
+        let (plain, secret) = (source("/etc/a.conf"), source("/run/password"));
+        let opened = || fs::set_permissions(&secret, fs::Permissions::from_mode(0o666));
+        let given = || chown(&plain, Some(7), None);
+        let changes: [(&str, &dyn Fn() -> std::io::Result<()>); 4] = [
+            ("/etc/a.conf", &|| fs::remove_file(&plain)),
+            ("/run/password", &|| fs::remove_file(&secret)),
+            ("/run/password", &opened),
+            ("/etc/a.conf", &given),
+        ];
+        for (path, change) in changes {
+            change()?;
+            let (live, desired) = world.look().await?;
+            let of = |spec: &trueup_plan::Spec| spec["files"][path].clone();
+            let web = workload("web");
+            assert_ne!(of(&live.resources[&web].spec), of(&desired.resources[&web].spec), "{path}");
+            let (run, acts) = (world.next_run(), world.replacement(&web).await?);
+            world.execute(&run, &acts).await.map_err(|error| failure(&error))?;
+            world.finish(&run, &acts).await?;
+            let (live, desired) = world.look().await?;
+            assert_eq!(live.resources[&web].spec, desired.resources[&web].spec, "{path}");
+        }
         Ok(())
     })
 }
