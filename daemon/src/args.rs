@@ -210,7 +210,7 @@ pub(crate) enum Env {
     Release(Because),
     /// Takes over the containers of a lost or another store.
     Adopt(Because),
-    /// Removes everything that trueup made for the environment.
+    /// Removes everything that trueup made for the environment; its volumes stay for the next one of its name.
     Destroy {
         #[command(flatten)]
         because: Because,

@@ -11,7 +11,7 @@ use crate::{
     Docker,
     deliver::{blocking, environment_folder, remove_folder},
     names::{ENV_UID, ENVIRONMENT, OWNER, RUN, SOURCE},
-    sight::{filter, is_own, owned, summary_name},
+    sight::{filter, is_own, is_own_volume, owned, summary_name},
 };
 
 /// An environment that an engine has, as its labels tell it. A store that takes over its uid and owner
@@ -68,6 +68,12 @@ impl Docker {
         Ok(found)
     }
 
+    /// Returns the names of an environment's volumes.
+    pub async fn volumes(&self, identity: &Identity) -> Result<Vec<String>, TargetError> {
+        let volumes = self.list_volumes(identity).await?.into_iter();
+        Ok(volumes.filter(|volume| is_own_volume(identity, volume)).map(|volume| volume.name).collect())
+    }
+
     /// Removes everything of an environment; its volumes only when that is said.
     pub async fn destroy(&self, identity: &Identity, with_volumes: bool) -> Result<(), TargetError> {
         let _acting = self.mirror().act(identity.key());
@@ -80,9 +86,8 @@ impl Docker {
             self.remove_network(network.id.as_deref().unwrap_or_default(), name).await?;
         }
         if with_volumes {
-            let volumes = self.list_volumes(identity).await?;
-            for volume in volumes.iter().filter(|volume| is_own(identity, Some(&volume.labels))) {
-                self.remove_volume(&volume.name).await?;
+            for volume in self.volumes(identity).await? {
+                self.remove_volume(&volume).await?;
             }
         }
         if !self.is_local() {

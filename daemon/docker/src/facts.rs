@@ -1,6 +1,9 @@
 //! What an observation remembers for the compilation that follows it.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use serde::{Deserialize, Serialize};
 use trueup_plan::Live;
@@ -16,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) subnets: Vec<Occupied>,
     /// Addresses in our networks that strangers have, by zone.
     pub(crate) strangers: BTreeMap<String, Vec<Ipv4Addr>>,
+    /// Volumes that a destroyed environment of the same name left, by the engine's name.
+    pub(crate) inherited: BTreeSet<String>,
 }
 
 impl Facts {

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use trueup_schema::{ResolvedComponent, manifest::Update};
 
-use crate::compile::Scene;
+use crate::{
+    compile::{Scene, container_ids, volume_resource},
+    names::engine_name,
+};
 
 /// Adds what is worth knowing about one component.
 pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, notes: &mut BTreeSet<String>) {
@@ -26,6 +29,7 @@ pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, notes:
             ));
         }
     }
+    notes.extend(taken_over(scene, component));
     let exposed = scene.wanted.deliveries.get(name).into_iter().flat_map(|delivery| delivery.exposed.keys());
     for variable in exposed {
         notes.insert(format!("{name}: the engine stores and shows the secret in `{variable}`"));
@@ -44,4 +48,18 @@ pub(crate) fn component(scene: &Scene<'_>, component: &ResolvedComponent, notes:
             notes.insert(format!("{name}: what it writes to `{path}` is lost when it is replaced"));
         }
     }
+}
+
+/// Says which volumes are taken over from a destroyed environment, as long as nothing of the component is there.
+fn taken_over(scene: &Scene<'_>, component: &ResolvedComponent) -> Vec<String> {
+    if container_ids(component).iter().any(|id| scene.live.resources.contains_key(id)) {
+        return Vec::new();
+    }
+    let volumes = component.spec.volumes.iter();
+    let names =
+        volumes.map(|volume| engine_name(scene.identity, &volume_resource(component, volume.name.as_str())));
+    names
+        .filter(|name| scene.facts.inherited.contains(name))
+        .map(|name| format!("volume `{name}` is taken over with what a destroyed environment left in it"))
+        .collect()
 }

@@ -1,12 +1,12 @@
 //! What an environment has on an engine, and what stands in its way, from what the engine was asked for.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::Ipv4Addr,
     sync::Arc,
 };
 
-use bollard::models::Network;
+use bollard::models::{Network, Volume};
 use futures::future::{try_join, try_join_all};
 use jiff::Timestamp;
 use trueup_engine::{Identity, TargetError, Wanted};
@@ -24,7 +24,7 @@ use crate::{
     mirror::{Look, Question},
     names::{COMPONENT, ENVIRONMENT, engine_name, network_name, owner_of},
     namespace,
-    sight::{Sight, is_own},
+    sight::{Sight, is_own, is_own_volume},
     spec::{ContainerSpec, VolumeSpec, from_spec, to_spec},
     twins::tell_apart,
     zones::{Addresses, network_specs},
@@ -42,6 +42,7 @@ impl Docker {
             images: sight.wanted_images.clone(),
             subnets: occupied(identity, &sight.networks, engine.same_network),
             strangers: strangers(identity, &sight),
+            inherited: inherited(identity, &sight),
             engine,
         };
         let mut live = Live::default();
@@ -256,6 +257,13 @@ fn strangers(identity: &Identity, sight: &Sight) -> BTreeMap<String, Vec<Ipv4Add
         .collect()
 }
 
+/// Returns the volumes that a destroyed environment of the same name left.
+fn inherited(identity: &Identity, sight: &Sight) -> BTreeSet<String> {
+    let is_inherited =
+        |volume: &&Volume| is_own_volume(identity, volume) && !is_own(identity, Some(&volume.labels));
+    sight.volumes.iter().filter(is_inherited).map(|volume| volume.name.clone()).collect()
+}
+
 fn add_volumes(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut Live) {
     let prefix = format!("{}-", identity.environment);
     let declared: BTreeMap<String, Option<String>> = wanted
@@ -269,7 +277,7 @@ fn add_volumes(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut L
         .collect();
     for volume in sight.volumes.iter() {
         let Some(name) = volume.name.strip_prefix(&prefix) else { continue };
-        if !is_own(identity, Some(&volume.labels)) {
+        if !is_own_volume(identity, volume) {
             if declared.contains_key(name) {
                 live.foreign.push(taken(format!("volume {}", volume.name), volume.labels.get(ENVIRONMENT)));
             }
@@ -280,7 +288,9 @@ fn add_volumes(identity: &Identity, wanted: &Wanted, sight: &Sight, live: &mut L
         // The owner is set once, when the volume is new: what is there is never a difference.
         let owner = declared.get(name).cloned().flatten();
         let spec = VolumeSpec { driver: volume.driver.clone(), owner };
-        live.resources.insert(id, exists(Some(volume.name.clone()), to_spec(&spec), Some(&volume.labels)));
+        let mut observed = exists(Some(volume.name.clone()), to_spec(&spec), Some(&volume.labels));
+        observed.owner.env_uid.clone_from(&identity.uid);
+        live.resources.insert(id, observed);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     facts::ImageFact,
     failure::found,
     mirror::{Look, Question},
-    names::{ENV_UID, ENVIRONMENT},
+    names::{ENV_UID, ENVIRONMENT, OWNER, SOURCE},
 };
 
 /// What is known to keep an engine from answering about one container while it answers about others: seen with 20.10.
@@ -113,6 +113,16 @@ pub(crate) fn inspected_name(found: &ContainerInspectResponse) -> &str {
 /// Returns whether labels are those of the environment.
 pub(crate) fn is_own(identity: &Identity, labels: Option<&HashMap<String, String>>) -> bool {
     labels.and_then(|labels| labels.get(ENV_UID)).is_some_and(|uid| *uid == identity.uid)
+}
+
+/// Returns whether a volume is the environment's: also one that a destroyed environment of its name left. The store
+/// knows one of that name and source alone, so whoever had another uid is gone.
+pub(crate) fn is_own_volume(identity: &Identity, volume: &Volume) -> bool {
+    let has = |key: &str, value: &str| volume.labels.get(key).is_some_and(|label| label == value);
+    let is_left = has(OWNER, &identity.store)
+        && has(SOURCE, identity.source.as_str())
+        && has(ENVIRONMENT, identity.environment.as_str());
+    is_own(identity, Some(&volume.labels)) || is_left
 }
 
 impl Docker {

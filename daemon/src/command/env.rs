@@ -177,7 +177,14 @@ async fn destroy(
     let lease = world.lease(&key, "`trueup env destroy`", PATIENCE).await?;
     let identity = world.store.establish(&key).await?;
     target.destroy(&identity, volumes).await?;
+    let stay = target.volumes(&identity).await?;
     world.store.audit(&audit(&key, "destroy", &because.reason)).await?;
     world.store.forget(&lease, &key).await?;
-    Ok(format!("{}: destroyed; while Git declares it, a daemon makes it again", because.env))
+    let stay = match stay.as_slice() {
+        [] => String::new(),
+        names => {
+            format!("; `--volumes` would have removed {}, which the next one takes over", names.join(", "))
+        }
+    };
+    Ok(format!("{}: destroyed{stay}; while Git declares it, a daemon makes it again", because.env))
 }

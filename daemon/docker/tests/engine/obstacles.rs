@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use serde_json::json;
 use trueup_docker::{Docker, Locality, Settings};
 use trueup_engine::{Blame, Execute, Observe, RunContext, TargetError};
-use trueup_plan::{Act, Kind, Live, Plan, PlanDigest, Step, StepKey};
+use trueup_plan::{Act, Desired, Kind, Live, Plan, PlanDigest, Step, StepKey};
 use trueup_schema::Subnet;
 
 use crate::{
@@ -30,6 +30,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("a_subnet_that_somebody_takes_meanwhile_is_not_chosen_again", subnet_taken_meanwhile),
         ("a_volume_driver_that_does_not_exist_is_found_before", no_driver),
         ("a_name_that_a_stranger_has_blocks", name_taken),
+        ("a_volume_that_a_destroyed_environment_left_is_taken_over", volume_left),
         ("a_stranger_in_a_zone_is_reported_or_detached", stranger),
         ("a_stranger_that_is_gone_need_not_come_back", stranger_gone),
         ("a_container_with_copied_labels_is_reported_and_never_the_real_one", copied_labels),
@@ -186,6 +187,37 @@ fn name_taken(rig: &Rig) -> Result<(), Failed> {
         let (live, _) = looked?;
         assert!(live.foreign.iter().any(|foreign| foreign.blocks), "{:?}", live.foreign);
         assert!(checked?.unwrap_err().message.contains("that trueup did not create"));
+        Ok(())
+    })
+}
+
+fn volume_left(rig: &Rig) -> Result<(), Failed> {
+    in_world(rig, async |mut world| {
+        let volumes = json!([{"name": "data", "path": "/data"}]);
+        world.declare("web", json!({"workload": "stateful", "volumes": volumes}));
+        world.up().await?;
+        world.docker.destroy(&world.identity, false).await.map_err(|error| failure(&error))?;
+        let name = world.engine_name("web-data");
+        world.identity.uid = world.identity.uid.chars().rev().collect();
+        let volume = id(Kind::Volume, "web-data", "web");
+        let note = format!("volume `{name}` is taken over");
+        let is_noted = |desired: &Desired| desired.notes.iter().any(|said| said.starts_with(&note));
+        let (live, desired) = world.look().await?;
+        assert_eq!(live.resources[&volume].owner.env_uid, world.identity.uid);
+        assert!(is_noted(&desired), "{:?}", desired.notes);
+        world.up().await?;
+        assert!(!is_noted(&world.look().await?.1), "it is said once");
+        world.docker.destroy(&world.identity, false).await.map_err(|error| failure(&error))?;
+        // Not by another store.
+        let store = std::mem::replace(&mut world.identity.store, "another".into());
+        world.identity.uid = "00".into();
+        let (live, _) = world.look().await?;
+        assert!(
+            live.foreign.iter().any(|foreign| foreign.blocks && foreign.what == format!("volume {name}"))
+        );
+        world.identity.store = store;
+        world.docker.destroy(&world.identity, true).await.map_err(|error| failure(&error))?;
+        assert!(!world.look().await?.0.resources.contains_key(&volume));
         Ok(())
     })
 }
