@@ -314,8 +314,9 @@ async fn waits<S: Store>(
     if let Some(suspended) = store.suspended(request.key).await? {
         return Ok(Some(suspended.wait()));
     }
+    let moved = request.approval.plan.as_ref().filter(|wanted| !plan.digest.0.starts_with(wanted.as_str()));
     if plan.is_empty() && request.approval.hold.is_none() {
-        return Ok(Wait::for_drift(plan));
+        return moved.map_or_else(|| Ok(Wait::for_drift(plan)), |wanted| Err(stale(plan, wanted)));
     }
     if let Some(refusal) = plan.refusals.first() {
         return Ok(Some(Wait::Refused(refusal.clone())));
@@ -326,9 +327,7 @@ async fn waits<S: Store>(
     {
         return Ok(Some(hold.wait()));
     }
-    if let Some(wanted) = &request.approval.plan
-        && !plan.digest.0.starts_with(wanted.as_str())
-    {
+    if let Some(wanted) = moved {
         return Err(stale(plan, wanted));
     }
     if proposal.wanted.resolved.spec.sync.mode == SyncMode::Manual && !request.approval.run {

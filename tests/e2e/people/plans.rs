@@ -65,6 +65,10 @@ fn exactly_the_agreed_plan(engine: &Engine) -> Result<(), Failed> {
     lab.exits(0, &["apply", &lab.env, "--yes", "--plan", &digest(&lab)?[..8]])?;
     says(&lab.picture()?.to_string(), &["# third"])?;
     lab.exits(0, &["plan", &lab.env, "--detailed-exitcode"])?;
+    // Where nothing is to be done, another plan is refused as well.
+    let stale = lab.exits(3, &["apply", &lab.env, "--yes", "--plan", "deadbeef"])?;
+    says(&stale, &["stale", "deadbeef"])?;
+    says(&lab.exits(0, &["apply", &lab.env, "--yes", "--plan", &digest(&lab)?])?, &["in sync"])?;
     Ok(())
 }
 
