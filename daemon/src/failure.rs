@@ -5,6 +5,8 @@ use std::{fmt, process::ExitCode};
 use trueup_engine::{Blame, RecoverError, StoreError, TargetError};
 use trueup_schema::Report;
 
+use crate::show::lines;
+
 /// Whose matter a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -139,14 +141,14 @@ impl From<TargetError> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_report() {
-            return f.write_str(&self.message);
+            return f.write_str(&lines(&self.message));
         }
-        write!(f, "error: {}", self.message)?;
+        write!(f, "error: {}", lines(&self.message))?;
         for cause in &self.causes {
-            write!(f, "\n  because: {cause}")?;
+            write!(f, "\n  because: {}", lines(cause))?;
         }
         for hint in &self.hints {
-            write!(f, "\n  help: {hint}")?;
+            write!(f, "\n  help: {}", lines(hint))?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::{
     args::{Because, Env, Global},
     failure::{Failure, Kind},
     reconcile::{Approval, Request, propose},
-    show::Screen,
+    show::{self, Screen},
     world::World,
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn run(global: &Global, screen: Screen, command: Env) -> Result
         Env::Adopt(because) => adopt(&world, global, &because).await?,
         Env::Destroy { because, volumes, yes } => destroy(&world, global, &because, volumes, yes).await?,
     };
-    screen.either(|| said.clone(), || serde_json::json!({ "apiVersion": "trueup.dev/v1", "said": said }))?;
+    screen.either(|| show::one_line(&said), || serde_json::json!({ "apiVersion": "trueup.dev/v1", "said": said }))?;
     Ok(0)
 }
 

@@ -12,7 +12,7 @@ use trueup_plan::{
 };
 use trueup_schema::manifest::{Sync, SyncMode};
 
-use super::{ago, table::table};
+use super::{ago, one_line, table::table};
 use crate::failure::Failure;
 
 /// One environment, and what was seen of it.
@@ -84,7 +84,9 @@ pub(crate) fn drift(found: &[Drift], style: Style, now: Timestamp) -> String {
 fn block(Drift { key, drifted }: &Drift, style: Style, now: Timestamp) -> String {
     let drifted = match drifted {
         Ok(drifted) => drifted,
-        Err(failure) => return format!("{}: cannot be compared: {}", key.environment, failure.one_line()),
+        Err(failure) => {
+            return format!("{}: cannot be compared: {}", key.environment, one_line(&failure.one_line()));
+        }
     };
     let plan = &drifted.plan;
     let count = drifted.changes().count();
@@ -99,7 +101,9 @@ fn block(Drift { key, drifted }: &Drift, style: Style, now: Timestamp) -> String
         let head = ["RESOURCE", "FIELD", "DECLARED", "LIVE", "SINCE", "DECLARED AT", "REPAIR"];
         lines.extend(table(head, &rows).lines().map(|line| format!("  {line}")));
     }
-    lines.extend(plan.foreign.iter().map(|foreign| format!("  ! {}: {}", foreign.what, foreign.why)));
+    lines.extend(
+        plan.foreign.iter().map(|foreign| one_line(&format!("  ! {}: {}", foreign.what, foreign.why))),
+    );
     lines.extend(drifted.repairs.iter().map(|run| format!("  repaired {}", repaired(run, now))));
     lines.join("\n")
 }

@@ -5,6 +5,7 @@ use trueup_engine::{Blame, Fault, Outcome};
 use trueup_plan::{Act, Plan};
 use trueup_schema::Place;
 
+use super::one_line;
 use crate::reconcile::{Conclusion, Proposal};
 
 /// Returns how a reconciliation ended, for a person.
@@ -15,7 +16,7 @@ pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String
         Conclusion::InSync => format!("{env}: in sync at {}, nothing to do", plan.revision.short()),
         Conclusion::Waits { wait, .. } => {
             let help = wait.help(env.as_str()).map_or(String::new(), |help| format!("\n  next    {help}"));
-            format!("{env}: {wait}{help}")
+            format!("{env}: {}{help}", one_line(&wait.to_string()))
         }
         Conclusion::Ran { run, outcome, took, left } => {
             let seconds = format!("{:.1} s", took.as_secs_f64());
@@ -24,7 +25,7 @@ pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String
                     let noun = if plan.changes.len() == 1 { "change" } else { "changes" };
                     let applied = format!(
                         "{env}: applied {} in {seconds}, {} {noun} · run {run}",
-                        plan.revision,
+                        one_line(&plan.revision.to_string()),
                         plan.changes.len()
                     );
                     let warnings = left.iter().map(|fault| format!("\n  warning: {}", self::left(fault)));
@@ -38,7 +39,7 @@ pub(crate) fn conclusion(conclusion: &Conclusion, proposal: &Proposal) -> String
 
 /// Says what a run that succeeded could not clean up.
 pub(crate) fn left(fault: &Fault) -> String {
-    format!("{}; it is cleaned up before the next run", fault.error.one_line())
+    format!("{}; it is cleaned up before the next run", one_line(&fault.error.one_line()))
 }
 
 /// The lines of a run that was not applied.
@@ -60,7 +61,7 @@ fn ended(proposal: &Proposal, outcome: &Outcome, seconds: &str, run: trueup_engi
     }
     lines.push(format!("  now     {}", now(plan, outcome)));
     lines.push(format!("  next    {}", next(plan, outcome)));
-    lines.join("\n")
+    lines.iter().map(|line| one_line(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn headline(plan: &Plan, outcome: &Outcome, seconds: &str) -> String {

@@ -7,6 +7,8 @@ use trueup_engine::{
     record::{Entry, Logged, RunRecord},
 };
 
+use super::one_line;
+
 /// Returns the run and its journal as text.
 pub(crate) fn run_log(run: &RunRecord, journal: &[Logged]) -> String {
     let mut lines = vec![
@@ -26,7 +28,7 @@ pub(crate) fn run_log(run: &RunRecord, journal: &[Logged]) -> String {
         lines.extend(fault.error.causes.iter().map(|cause| format!("    because: {cause}")));
         lines.extend(fault.error.log.iter().map(|line| format!("      {line}")));
     }
-    lines.join("\n")
+    lines.iter().map(|line| one_line(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn offset(start: Timestamp, at: Timestamp) -> String {

@@ -1,7 +1,10 @@
 //! Aligned columns.
 
-/// Returns rows as lines, each column as wide as its widest cell, the last one as long as it is.
+use super::one_line;
+
+/// Returns rows as lines, each column as wide as its widest cell, the last one as long as it is. A cell is one line.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| one_line(cell))).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
@@ -22,5 +25,11 @@ mod tests {
     fn columns_are_aligned_and_nothing_trails() {
         let rows = [["a".to_owned(), "long cell".to_owned()], ["longer".to_owned(), String::new()]];
         assert_eq!(super::table(["X", "Y"], &rows), "X        Y\na        long cell\nlonger");
+    }
+
+    #[test]
+    fn no_cell_begins_a_line_or_moves_the_cursor() {
+        let rows = [["dev".to_owned(), "because\ndev   Synced \u{1b}[31m".to_owned()]];
+        assert_eq!(super::table(["X", "Y"], &rows), "X     Y\ndev   because dev   Synced \u{fffd}[31m");
     }
 }

@@ -8,9 +8,10 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 6] = [
+pub(super) const TESTS: [Test; 7] = [
     ("what_is_suspended_is_not_moved_until_it_is_resumed", suspend_and_resume),
     ("what_is_held_is_not_moved_until_it_is_released", hold_and_release),
+    ("a_reason_moves_no_cursor", a_reason_is_one_line),
     ("a_released_failure_is_tried_again", a_released_failure),
     ("a_rollback_is_held_where_it_went", a_rollback_is_held),
     ("a_rollback_that_fails_changes_nothing_and_may_be_tried_again", a_rollback_that_fails),
@@ -43,6 +44,17 @@ fn compared(lab: &Lab, commit: &str, sync: &str) -> Result<(), Failed> {
         status["compared"]["commit"] == commit && status["sync"] == sync && status["holder"].is_null()
     };
     lab.wait_for(&format!("{sync} at {commit}"), wanted).map(drop)
+}
+
+fn a_reason_is_one_line(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    commit(&lab, "first")?;
+    lab.exits(0, &["apply", &lab.env, "--yes"])?;
+    lab.exits(0, &["env", "suspend", &lab.env, "--reason", "a\u{1b}[2J\nb"])?;
+    let said = lab.exits(0, &["status", &lab.env])?;
+    says(&said, &["a\u{fffd}[2J b"])?;
+    assert!(!said.contains('\u{1b}'), "{said}");
+    Ok(())
 }
 
 fn suspend_and_resume(engine: &Engine) -> Result<(), Failed> {
