@@ -34,7 +34,7 @@ pub mod secret;
 mod shape;
 mod shelf;
 pub mod snapshot;
-mod suggest;
+pub mod suggest;
 mod template;
 mod yaml;
 

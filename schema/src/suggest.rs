@@ -14,7 +14,7 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// Returns "did you mean `x`? {what}: `a`, `b`"; a long list only when nothing is near.
-pub(crate) fn choose<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub fn choose<'a>(word: &str, what: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     let all = match candidates.len() {
         0 => format!("there are no {what}"),

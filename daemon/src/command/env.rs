@@ -10,7 +10,7 @@ use trueup_engine::{
 use trueup_schema::EnvironmentName;
 
 use super::{
-    confirmed,
+    confirmed, known,
     plan::{Version, read},
     user,
 };
@@ -36,20 +36,18 @@ pub(crate) async fn run(global: &Global, screen: Screen, command: Env) -> Result
         Env::Adopt(because) => adopt(&world, global, &because).await?,
         Env::Destroy { because, volumes, yes } => destroy(&world, global, &because, volumes, yes).await?,
     };
-    screen.either(|| show::one_line(&said), || serde_json::json!({ "apiVersion": "trueup.dev/v1", "said": said }))?;
+    screen.either(
+        || show::one_line(&said),
+        || serde_json::json!({ "apiVersion": "trueup.dev/v1", "said": said }),
+    )?;
     Ok(0)
 }
 
-/// Returns the key of an environment: by the sources, or by what the store knows when Git has lost it.
+/// Returns the key of an environment that somebody knows.
 async fn find(world: &World, global: &Global, env: &EnvironmentName) -> Result<EnvKey, Failure> {
-    match world.source(global.source.as_ref(), env) {
-        Ok(source) => Ok(World::key(source, env)),
-        Err(failure) => {
-            let known = world.store.environments().await?;
-            let mut same = known.iter().filter(|identity| identity.environment == *env);
-            same.next().map(trueup_engine::Identity::key).ok_or(failure)
-        }
-    }
+    let key = known::key(world, global, env).await?;
+    known::refuse_unknown(world, &key).await?;
+    Ok(key)
 }
 
 fn audit(key: &EnvKey, what: &str, reason: &str) -> Audit {
@@ -115,7 +113,8 @@ async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Fa
 }
 
 async fn adopt(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {
-    let key = find(world, global, &because.env).await?;
+    // A lost store knows nobody: the labels on the engine say who was there.
+    let key = known::key(world, global, &because.env).await?;
     let target = target(world, &key).await?;
     let _lease = world.lease(&key, "`trueup env adopt`", PATIENCE).await?;
     let mut found = target.adoptable(&key.environment).await?;

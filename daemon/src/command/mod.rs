@@ -4,6 +4,7 @@ mod apply;
 mod doctor;
 mod drift;
 mod env;
+mod known;
 mod manifests;
 pub(crate) mod overview;
 mod plan;

@@ -1,9 +1,12 @@
 //! `status`, `history` and `logs`: what the store knows. No engine is asked.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use trueup_engine::{EnvKey, RunId, Store, StoreError, record::Observation, store::RunFilter};
 use trueup_schema::EnvironmentName;
 
+use super::known::{self, unknown};
 use crate::{
     args::Global,
     failure::{Failure, Kind},
@@ -19,16 +22,13 @@ pub(crate) async fn status(
 ) -> Result<u8, Failure> {
     let world = World::open(global)?;
     let mut rows = rows(&world.store, global, env).await?;
-    if let (Some(env), true) = (env, rows.is_empty()) {
-        return Err(Failure::new(Kind::User, format!("nothing is known of an environment `{env}`")));
-    }
     let now = Timestamp::now();
     let mut again = rows.clone();
     screen.either(|| show::status(&mut rows, now), || show::status_json(&mut again, now))?;
     Ok(0)
 }
 
-/// Collects what the store knows of each environment.
+/// Collects what the store knows of each environment; refuses to find none among others.
 pub(super) async fn rows(
     store: &impl Store,
     global: &Global,
@@ -36,6 +36,7 @@ pub(super) async fn rows(
 ) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     let observations = store.observations().await?;
+    let known: BTreeSet<_> = observations.keys().map(|key| key.environment.clone()).collect();
     for (key, seen) in observations {
         let wanted = env.is_none_or(|env| *env == key.environment)
             && global.source.as_ref().is_none_or(|source| *source == key.source);
@@ -43,7 +44,16 @@ pub(super) async fn rows(
             rows.push(row(store, key, seen).await?);
         }
     }
-    Ok(rows)
+    match (env, &global.source) {
+        (Some(env), _) if rows.is_empty() => {
+            Err(unknown(&format!("nothing is known of an environment `{env}`"), env, &known))
+        }
+        (None, Some(source)) if rows.is_empty() && !known.is_empty() => {
+            Err(Failure::new(Kind::User, format!("nothing is known of the source `{source}`"))
+                .hint("`trueup status` without `--source` shows what is known"))
+        }
+        _ => Ok(rows),
+    }
 }
 
 /// Collects what the store knows of one environment.
@@ -69,14 +79,16 @@ pub(crate) async fn history(
     limit: u32,
 ) -> Result<u8, Failure> {
     let world = World::open(global)?;
-    let filter = match env {
-        Some(env) => {
-            let source = world.source(global.source.as_ref(), env)?;
-            RunFilter { env: Some(World::key(source, env)), limit: Some(limit), ..RunFilter::default() }
-        }
-        None => RunFilter { limit: Some(limit), ..RunFilter::default() },
+    let key = match env {
+        Some(env) => Some(known::key(&world, global, env).await?),
+        None => None,
     };
+    let filter = RunFilter { env: key.clone(), limit: Some(limit), ..RunFilter::default() };
     let runs = world.store.runs(&filter).await?;
+    // One that was destroyed is known by its runs alone.
+    if let Some(key) = key.filter(|_| runs.is_empty()) {
+        known::refuse_unknown(&world, &key).await?;
+    }
     screen.either(|| show::history(&runs, Timestamp::now()), || show::history_json(&runs))?;
     Ok(0)
 }

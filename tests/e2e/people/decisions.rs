@@ -8,9 +8,10 @@ use crate::{
     rig::Engine,
 };
 
-pub(super) const TESTS: [Test; 7] = [
+pub(super) const TESTS: [Test; 8] = [
     ("what_is_suspended_is_not_moved_until_it_is_resumed", suspend_and_resume),
     ("what_is_held_is_not_moved_until_it_is_released", hold_and_release),
+    ("an_environment_that_nobody_knows_is_no_object_of_a_decision", nobody_knows),
     ("a_reason_moves_no_cursor", a_reason_is_one_line),
     ("a_released_failure_is_tried_again", a_released_failure),
     ("a_rollback_is_held_where_it_went", a_rollback_is_held),
@@ -44,6 +45,20 @@ fn compared(lab: &Lab, commit: &str, sync: &str) -> Result<(), Failed> {
         status["compared"]["commit"] == commit && status["sync"] == sync && status["holder"].is_null()
     };
     lab.wait_for(&format!("{sync} at {commit}"), wanted).map(drop)
+}
+
+fn nobody_knows(engine: &Engine) -> Result<(), Failed> {
+    let lab = Lab::new(engine)?;
+    commit(&lab, "first")?;
+    let typo = format!("{}x", lab.env);
+    let meant = format!("did you mean `{}`?", lab.env);
+    for decision in ["suspend", "resume", "hold", "release"] {
+        says(&lab.exits(1, &["env", decision, &typo, "--reason", "a typo"])?, &["there is no", &meant])?;
+    }
+    says(&lab.exits(1, &["history", &typo])?, &["there is no", &meant])?;
+    says(&lab.exits(1, &["status", &typo])?, &["nothing is known"])?;
+    lab.exits(0, &["history", &lab.env])?;
+    lab.exits(0, &["env", "suspend", &lab.env, "--reason", "declared, and not applied yet"]).map(drop)
 }
 
 fn a_reason_is_one_line(engine: &Engine) -> Result<(), Failed> {
