@@ -90,7 +90,7 @@ impl Daemon {
 /// Runs until a signal, then lets runs finish or go back within the grace.
 pub(crate) async fn run(global: Global) -> Result<u8, Failure> {
     let (stop, hangups) = (stopped()?, listen_for(SignalKind::hangup())?);
-    let world = World::open(&global)?;
+    let world = World::open_checked(&global)?;
     world.config.check()?;
     let listener = match world.config.address()? {
         Some(address) => Some(listen::bind(address).await?),

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,8 +46,20 @@ pub(crate) struct World {
 impl World {
     /// Reads the configuration and opens the store and the keys.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        Self::open_with(global, Sqlite::open)
+    }
+
+    /// Does the same, and reads the whole store first.
+    pub(crate) fn open_checked(global: &Global) -> Result<Self, Failure> {
+        Self::open_with(global, Sqlite::open_checked)
+    }
+
+    fn open_with(
+        global: &Global,
+        open: impl FnOnce(&Path) -> Result<Sqlite, StoreError>,
+    ) -> Result<Self, Failure> {
         let (config, config_file, keys) = read(global)?;
-        let store = Sqlite::open(&config.state_dir)?;
+        let store = open(&config.state_dir)?;
         Ok(Self { config, config_file, store, keys, targets: Mutex::default() })
     }
 
@@ -262,7 +274,7 @@ pub(crate) fn checkout(global: &Global) -> Result<config::Source, Failure> {
 }
 
 /// Returns the name that a repository gives itself in `trueup.yaml`.
-fn repository_name(root: &std::path::Path) -> Result<SourceName, Failure> {
+fn repository_name(root: &Path) -> Result<SourceName, Failure> {
     let snapshot =
         trueup_git::worktree(root, &trueup_git::Limits::default()).map_err(|error| git_failure(&error))?;
     let catalogue = trueup_schema::load(&snapshot, &trueup_schema::Limits::default())?;

@@ -91,7 +91,7 @@ fn wanted_plan(text: &str) -> Result<WantedPlan, Failure> {
 
 /// Goes back to a revision that the store kept, and holds the environment there.
 pub(crate) async fn rollback(global: &Global, screen: Screen, back: &Back) -> Result<u8, Failure> {
-    let world = World::open(global)?;
+    let world = World::open_checked(global)?;
     let source = world.source(global.source.as_ref(), &back.env)?.clone();
     let key = World::key(&source, &back.env);
     let (snapshot, catalogue) = kept(&world, &key, back.to.as_deref()).await?;

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does what a person decided.
 pub(crate) async fn run(global: &Global, screen: Screen, command: Env) -> Result<u8, Failure> {
-    let world = World::open(global)?;
+    let world = World::open_checked(global)?;
     let said = match command {
         Env::Suspend(because) => suspend(&world, global, &because).await?,
         Env::Resume(because) => resume(&world, global, &because).await?,

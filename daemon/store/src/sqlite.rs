@@ -62,12 +62,23 @@ const WAY_BACK: Class = Class { journal: true, urgent: true };
 impl Sqlite {
     /// Opens the store in `folder`, and makes it where there is none. Blocks for some milliseconds.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, false)
+    }
+
+    /// Opens the store as [`open`](Self::open) does, and reads all of it before anything else: for who goes on for
+    /// long, or writes down what a person decided.
+    pub fn open_checked(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, true)
+    }
+
+    fn open_with(folder: &Path, check: bool) -> Result<Self, StoreError> {
         let folder = Folder::open(folder)?;
         // Two processes that make the same store would each find the half that the other has written.
         let alone = folder.alone()?;
         let (path, bell) = (folder.database()?, folder.bell()?);
         let (in_use, is_first) = folder.enter()?;
-        let conn = layout::open(&path, is_first && layout::was_left_open(&path))?;
+        let conn = layout::open(&path, check || is_first && layout::was_left_open(&path))?;
+        refuse_lost(&conn, &path)?;
         let key = key(&conn, &folder, &path)?;
         let id = id(&conn).map_err(|error| layout::damaged_or(&path, error))?;
         drop(alone);
@@ -141,6 +152,18 @@ fn crash_point(path: &Path) -> Result<Option<CrashPoint>, StoreError> {
     text.map(|text| text.parse())
         .transpose()
         .map_err(|error: trueup_engine::crash::InvalidCrashPoint| cannot_open(path, error))
+}
+
+/// Refuses a file that something was written to and that does not know any more who it is: another id would make
+/// everything that runs somebody else's.
+fn refuse_lost(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let sql = "SELECT (SELECT count(*) FROM meta WHERE name IN ('id', 'key-check')) < 2 \
+               AND (EXISTS (SELECT 1 FROM environment) OR EXISTS (SELECT 1 FROM run) \
+                    OR EXISTS (SELECT 1 FROM audit))";
+    let is_lost =
+        conn.query_row(sql, [], |row| row.get(0)).map_err(|error| layout::damaged_or(path, error))?;
+    let lost = || StoreError::FindDamaged { path: path.to_owned(), detail: "its id is lost".to_owned() };
+    if is_lost { Err(lost()) } else { Ok(()) }
 }
 
 /// Returns the store's id; a new file gets a random one.

@@ -526,6 +526,35 @@ fn damage_table(folder: &Path, table: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_store_that_has_lost_its_id_gets_no_other_one() {
+    for name in ["id", "key-check"] {
+        let folder = folder();
+        let store = Sqlite::open(folder.path()).unwrap();
+        store.establish(&env()).await.unwrap();
+        drop(store);
+        let path = folder.path().join("store.db");
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        conn.execute("DELETE FROM meta WHERE name = ?1", [name]).unwrap();
+        drop(conn);
+        let bytes = std::fs::read(&path).unwrap();
+        let error = open_error(folder.path());
+        assert!(matches!(error, StoreError::FindDamaged { .. }), "{error:?}");
+        assert!(std::fs::read(&path).unwrap() == bytes, "it was not left as it is");
+    }
+}
+
+#[test]
+fn who_goes_on_for_long_reads_the_whole_file_first() {
+    let folder = folder();
+    drop(Sqlite::open_checked(folder.path()).unwrap());
+    let bytes = damage_table(folder.path(), "blob");
+    drop(Sqlite::open(folder.path()).unwrap());
+    let error = Sqlite::open_checked(folder.path()).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::FindDamaged { .. }), "{error:?}");
+    assert!(std::fs::read(folder.path().join("store.db")).unwrap() == bytes, "it was not left as it is");
+}
+
+#[tokio::test]
 async fn damage_is_refused_where_it_is_met_and_left_as_it_is() {
     let folder = folder();
     drop(Sqlite::open(folder.path()).unwrap());
