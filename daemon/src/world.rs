@@ -54,6 +54,11 @@ impl World {
         Self::open_with(global, Sqlite::open_checked)
     }
 
+    /// Does the same for one that only reads what the store knows, also where its disk is full.
+    pub(crate) fn open_to_read(global: &Global) -> Result<Self, Failure> {
+        Self::open_with(global, Sqlite::open_to_read)
+    }
+
     fn open_with(
         global: &Global,
         open: impl FnOnce(&Path) -> Result<Sqlite, StoreError>,

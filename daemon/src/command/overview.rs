@@ -20,7 +20,7 @@ pub(crate) async fn status(
     screen: Screen,
     env: Option<&EnvironmentName>,
 ) -> Result<u8, Failure> {
-    let world = World::open(global)?;
+    let world = World::open_to_read(global)?;
     let mut rows = rows(&world.store, global, env).await?;
     let now = Timestamp::now();
     let mut again = rows.clone();
@@ -78,7 +78,7 @@ pub(crate) async fn history(
     env: Option<&EnvironmentName>,
     limit: u32,
 ) -> Result<u8, Failure> {
-    let world = World::open(global)?;
+    let world = World::open_to_read(global)?;
     let key = match env {
         Some(env) => Some(known::key(&world, global, env).await?),
         None => None,
@@ -95,7 +95,7 @@ pub(crate) async fn history(
 
 /// Shows one run, step by step.
 pub(crate) async fn logs(global: &Global, screen: Screen, run: i64) -> Result<u8, Failure> {
-    let world = World::open(global)?;
+    let world = World::open_to_read(global)?;
     let found = world.store.run(RunId(run)).await?;
     let (record, journal) = found.ok_or_else(|| {
         Failure::new(Kind::User, format!("there is no run {run}")).hint("`trueup history` lists the runs")

@@ -167,5 +167,10 @@ fn allocate(path: &Path) -> io::Result<()> {
 
 /// Returns the failure to open `path`.
 pub(crate) fn cannot_open(path: &Path, error: impl Into<trueup_engine::store::Cause>) -> StoreError {
-    StoreError::Open { path: path.to_owned(), source: error.into() }
+    let (path, source) = (path.to_owned(), error.into());
+    let io = source.downcast_ref::<io::Error>();
+    if io.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+        return StoreError::FindFull { path };
+    }
+    StoreError::Open { path, source }
 }

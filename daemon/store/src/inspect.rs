@@ -51,13 +51,19 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     let conn = if layout::log_of(path).exists() {
         Connection::open_with_flags(path, flags)
     } else {
-        Connection::open_with_flags(unchanging(path), flags | OpenFlags::SQLITE_OPEN_URI)
+        open_unchanging(path)
     };
     let conn = conn.map_err(wrong)?;
     // What a killed process has left in the log stays there for the next one that writes.
     conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(wrong)?;
     conn.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrong)?;
     Ok(conn)
+}
+
+/// Opens a file that nobody changes, without writing anything.
+pub(crate) fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(unchanging(path), flags | OpenFlags::SQLITE_OPEN_URI)
 }
 
 /// Returns the address of a file that nobody changes, in `SQLite`'s words.

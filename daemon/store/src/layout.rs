@@ -23,7 +23,7 @@ const STATEMENTS: usize = 64;
 /// Opens the file and brings it to the newest layout. With `check` all of it is read first, with every kept
 /// blob; without, damage is met where it is read.
 pub(crate) fn open(path: &Path, check: bool) -> Result<Connection, StoreError> {
-    let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
+    let conn = Connection::open(path).map_err(|error| damaged_or(path, error))?;
     prepare(&conn).map_err(|error| damaged_or(path, error))?;
     if check {
         self::check(&conn, path)?;
@@ -72,7 +72,7 @@ pub(crate) fn log_of(path: &Path) -> PathBuf {
 
 /// Opens a second connection that only reads.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let conn = Connection::open(path).map_err(|error| cannot_open(path, error))?;
+    let conn = Connection::open(path).map_err(|error| damaged_or(path, error))?;
     let prepared = prepare(&conn).and_then(|()| conn.execute_batch("PRAGMA query_only = on"));
     prepared.map_err(|error| damaged_or(path, error))?;
     Ok(conn)
@@ -121,6 +121,9 @@ fn user_version(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// Returns the failure to open the file.
 pub(crate) fn damaged_or(path: &Path, error: rusqlite::Error) -> StoreError {
+    if is_full(&error) {
+        return StoreError::FindFull { path: path.to_owned() };
+    }
     damaged(path, &error).unwrap_or_else(|| cannot_open(path, error))
 }
 
@@ -134,4 +137,12 @@ pub(crate) fn damaged(path: &Path, error: &rusqlite::Error) -> Option<StoreError
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Returns whether an error says that the disk is full. Where there is no room for the index of the log, that has a
+/// code of its own.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    let is_index = |error: &rusqlite::ffi::Error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        || error.sqlite_error().is_some_and(is_index)
 }

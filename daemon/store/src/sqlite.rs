@@ -24,7 +24,9 @@ use trueup_schema::{ContentDigest, DigestKey, EnvironmentName, Revision, SourceN
 use crate::{
     Lease, applied, environments,
     folder::{Folder, cannot_open},
-    holds, layout, runs, seen, sql,
+    holds,
+    inspect::open_unchanging,
+    layout, runs, seen, sql,
     worker::{Class, Reading, Worker, Writing},
 };
 
@@ -42,8 +44,10 @@ struct Inner {
     bell: PathBuf,
     writer: Worker<Writing>,
     reader: Worker<Reading>,
-    /// Locked; the last field, because it is let go after the connections are closed.
+    /// Locked; behind the connections, because it is let go after the connections are closed.
     _in_use: std::fs::File,
+    /// Locked while it is read as one that nobody changes.
+    _alone: Option<std::fs::File>,
 }
 
 impl std::fmt::Debug for Sqlite {
@@ -71,6 +75,45 @@ impl Sqlite {
         Self::open_with(folder, true)
     }
 
+    /// Opens the store to read it, also where the disk is full. What is written then fails.
+    pub fn open_to_read(folder: &Path) -> Result<Self, StoreError> {
+        match Self::open(folder) {
+            Err(StoreError::FindFull { path }) => Self::open_full(folder, path),
+            opened => opened,
+        }
+    }
+
+    /// Opens a store that there is no room to write to. What a killed process has left in the log is not in its file,
+    /// and who has it open changes it: both are refused.
+    fn open_full(folder: &Path, path: PathBuf) -> Result<Self, StoreError> {
+        let folder = Folder::at(folder);
+        let alone = folder.alone()?;
+        let (in_use, is_first) = folder.enter()?;
+        if !is_first || layout::was_left_open(&path) {
+            return Err(StoreError::FindFull { path });
+        }
+        let open = || open_unchanging(&path).map_err(|error| layout::damaged_or(&path, error));
+        let (conn, reader) = (open()?, open()?);
+        let key = existing_key(&conn, &folder, &path)?;
+        let key = key.ok_or_else(|| StoreError::FindFull { path: path.clone() })?;
+        let id = known_id(&conn).map_err(|error| layout::damaged_or(&path, error))?;
+        let cannot = |error: std::io::Error| cannot_open(&path, error);
+        let (reader, bell) = (Worker::reader(reader).map_err(cannot)?, folder.bell()?);
+        let writer = Worker::writer(conn, folder.clone(), None).map_err(cannot)?;
+        let alone = Some(alone);
+        Ok(Self(Arc::new(Inner {
+            id,
+            key,
+            folder,
+            path,
+            bell,
+            writer,
+            reader,
+            _in_use: in_use,
+            _alone: alone,
+        })))
+    }
+
     fn open_with(folder: &Path, check: bool) -> Result<Self, StoreError> {
         let folder = Folder::open(folder)?;
         // Two processes that make the same store would each find the half that the other has written.
@@ -85,7 +128,8 @@ impl Sqlite {
         let cannot = |error: std::io::Error| cannot_open(&path, error);
         let reader = Worker::reader(layout::open_reader(&path)?).map_err(cannot)?;
         let writer = Worker::writer(conn, folder.clone(), crash_point(&path)?).map_err(cannot)?;
-        Ok(Self(Arc::new(Inner { id, key, folder, path, bell, writer, reader, _in_use: in_use })))
+        let inner = Inner { id, key, folder, path, bell, writer, reader, _in_use: in_use, _alone: None };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Returns a number that is another one as soon as somebody has written since, in this process or another
@@ -170,8 +214,12 @@ fn refuse_lost(conn: &Connection, path: &Path) -> Result<(), StoreError> {
 fn id(conn: &Connection) -> rusqlite::Result<String> {
     sql::immediate(conn, |conn| {
         conn.execute("INSERT OR IGNORE INTO meta VALUES ('id', ?1)", [random_hex(4)?])?;
-        conn.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0))
+        known_id(conn)
     })
+}
+
+fn known_id(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("SELECT value FROM meta WHERE name = 'id'", [], |row| row.get(0))
 }
 
 /// Returns the key that the file was written with; a new file takes the one that is there, or a random

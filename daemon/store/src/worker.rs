@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 use trueup_engine::{
     StoreError,
@@ -19,7 +19,7 @@ use trueup_engine::{
 
 use crate::{
     folder::Folder,
-    layout::{damaged, is_damage},
+    layout::{damaged, is_damage, is_full},
     sql,
 };
 
@@ -244,10 +244,6 @@ fn answer(batch: Vec<Writing>, result: &Result<(), Unwritten>) {
     for piece in batch {
         piece.answer(result.clone());
     }
-}
-
-fn is_full(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn cannot_write(what: &'static str, error: rusqlite::Error) -> StoreError {

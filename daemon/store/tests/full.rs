@@ -117,3 +117,27 @@ async fn on_a_full_disk_nothing_is_begun_and_the_way_back_is_written() {
     store.begin(&lease, &new_run(&env)).await.unwrap();
     assert!(state.join("reserve").exists());
 }
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+async fn on_a_disk_that_was_full_before_it_is_opened_it_can_be_read() {
+    let Some(disk) = Disk::new(80) else {
+        eprintln!("skipped: only root may mount a file system for this test");
+        return;
+    };
+    let env = EnvKey { source: "git".parse().unwrap(), environment: "demo".parse().unwrap() };
+    let state = disk.path().join("state");
+    let store = Sqlite::open(&state).unwrap();
+    let identity = store.establish(&env).await.unwrap();
+    drop(store);
+    disk.fill();
+    let error = Sqlite::open(&state).map(drop).unwrap_err();
+    assert!(matches!(error, StoreError::FindFull { .. }), "{error:?}");
+    let store = Sqlite::open_to_read(&state).unwrap();
+    assert_eq!(store.environments().await.unwrap(), [identity]);
+    assert!(store.establish(&env).await.is_err());
+    drop(store);
+    assert!(state.join("reserve").exists());
+    fs::remove_file(disk.path().join("filler")).unwrap();
+    Sqlite::open(&state).unwrap().establish(&env).await.unwrap();
+}
