@@ -59,13 +59,24 @@ pub(super) async fn rows(
 /// Collects what the store knows of one environment.
 pub(crate) async fn row<S: Store>(store: &S, key: EnvKey, seen: Observation) -> Result<Row, StoreError> {
     let unfinished = store.unfinished(&key).await?;
+    // A look that finds nothing to do takes the lease as well; it is no news.
+    let holder = if unfinished.is_empty() { None } else { store.holder(&key).await? };
+    let run = unfinished.first().map(|unfinished| &unfinished.run);
+    let interrupted = match run {
+        // One that ends at this moment has an end when it is asked for again.
+        Some(run) if holder.is_none() && run.outcome.is_none() => {
+            let again = store.unfinished(&key).await?;
+            again.iter().any(|other| other.run.id == run.id && other.run.outcome.is_none())
+        }
+        _ => false,
+    };
     Ok(Row {
         applied: store.applied_revision(&key).await?,
         holds: store.holds(&key).await?,
         suspended: store.suspended(&key).await?,
-        // A look that finds nothing to do takes the lease as well; it is no news.
-        holder: if unfinished.is_empty() { None } else { store.holder(&key).await? },
-        run: unfinished.first().map(|unfinished| unfinished.run.id),
+        run: run.map(|run| run.id),
+        holder,
+        interrupted,
         seen: Some(seen),
         key,
     })

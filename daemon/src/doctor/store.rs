@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::fs::{Access, access};
-use trueup_engine::StoreError;
+use trueup_engine::{EnvKey, StoreError};
 use trueup_store::{COMFORT, Inspection, inspect};
 
 use super::{Check, Finding, Of, blocking, cannot_look, disk, mode, size};
@@ -50,7 +50,18 @@ fn store(folder: &Path, inspected: Result<Option<Inspection>, StoreError>) -> Ve
             format!("see that {} are free; it is made again while trueup runs", size(COMFORT)),
         )
     };
-    vec![STORE.good(text), reserve]
+    let interrupted = found.interrupted.iter().map(interrupted);
+    [STORE.good(text), reserve].into_iter().chain(interrupted).collect()
+}
+
+fn interrupted(env: &EnvKey) -> Finding {
+    let name = &env.environment;
+    STORE.attention(
+        format!("a run of `{env}` has no end, and nobody works on it"),
+        format!(
+            "start the daemon, or run `trueup apply {name}`: it is ended first; see `trueup history {name}`"
+        ),
+    )
 }
 
 fn missing(folder: &Path) -> Finding {

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) holder: Option<Holder>,
     /// The run that has no end yet.
     pub(crate) run: Option<RunId>,
+    /// Whether its process died: it has no end, and nobody has the environment.
+    pub(crate) interrupted: bool,
 }
 
 /// The word of the SYNC column; the order is from worst to best.
@@ -69,6 +71,9 @@ impl Row {
         if self.holder.is_some() {
             return Standing::Progressing;
         }
+        if self.interrupted {
+            return Standing::Unknown;
+        }
         if self.suspended.is_some() {
             return Standing::Suspended;
         }
@@ -84,7 +89,9 @@ impl Row {
 
     /// The word of the HEALTH column.
     pub(crate) fn health(&self) -> Health {
-        self.seen.as_ref().map_or(Health::Unknown, |seen| seen.health)
+        // What was seen before the run does not say what it has left.
+        let seen = self.seen.as_ref().filter(|_| !self.interrupted);
+        seen.as_ref().map_or(Health::Unknown, |seen| seen.health)
     }
 
     /// The one line that says why, never empty where something is wrong; trouble with the source is never
@@ -100,6 +107,12 @@ impl Row {
     fn standing(&self, now: Timestamp) -> String {
         if let Some(holder) = &self.holder {
             return super::holder(holder, self.run, now);
+        }
+        if let Some(run) = self.run.filter(|_| self.interrupted) {
+            return format!(
+                "run {run} was interrupted: it is ended at the next start of the daemon or `trueup apply {}`",
+                self.key.environment
+            );
         }
         if let Some(suspended) = &self.suspended {
             return suspended.wait().to_string();
@@ -235,11 +248,15 @@ mod tests {
             suspended: None,
             holder: None,
             run: None,
+            interrupted: false,
         };
         let first = row(seen.clone());
         assert!(first.tells_the_same(&row(Observation { observed: at(9), ..seen.clone() })));
         assert!(first.tells_the_same(&Row { applied: Some(applied(9, 1)), ..first.clone() }));
         assert!(!first.tells_the_same(&Row { applied: None, ..first.clone() }));
         assert!(!first.tells_the_same(&row(Observation { since: at(9), ..seen })));
+        let dead = Row { run: Some(RunId(7)), interrupted: true, ..first };
+        assert_eq!((dead.sync(), dead.health()), (Standing::Unknown, Health::Unknown));
+        assert!(dead.why(at(9)).starts_with("run 7 was interrupted"), "{}", dead.why(at(9)));
     }
 }

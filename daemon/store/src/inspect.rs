@@ -6,11 +6,12 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE};
-use trueup_engine::StoreError;
+use trueup_engine::{EnvKey, StoreError};
 
 use crate::{
+    Lease,
     folder::{Folder, cannot_open},
-    layout, sqlite,
+    layout, runs, sqlite,
 };
 
 /// What a store is.
@@ -24,6 +25,8 @@ pub struct Inspection {
     pub layout: (i64, i64),
     /// Whether the reserve for a full disk is there.
     pub reserve: bool,
+    /// The environments with a run that has no end, and that nobody works on.
+    pub interrupted: Vec<EnvKey>,
 }
 
 /// Reads the whole store of a folder; none when there is none. It may be in use.
@@ -40,7 +43,22 @@ pub fn inspect(folder: &Path) -> Result<Option<Inspection>, StoreError> {
     let layout = layout::version(&conn, &path)?;
     layout::refuse_damage(&path, layout::quick_check(&conn))?;
     sqlite::existing_key(&conn, &folder, &path)?;
-    Ok(Some(Inspection { bytes, layout: (layout, layout::NEWEST), reserve: folder.has_reserve(), path }))
+    let interrupted = if layout == 0 { Vec::new() } else { interrupted(&conn, &folder, &path)? };
+    let (layout, reserve) = ((layout, layout::NEWEST), folder.has_reserve());
+    Ok(Some(Inspection { path, bytes, layout, reserve, interrupted }))
+}
+
+/// Returns the environments whose run has no end although nobody has them.
+fn interrupted(conn: &Connection, folder: &Folder, path: &Path) -> Result<Vec<EnvKey>, StoreError> {
+    let unfinished = || runs::interrupted(conn).map_err(|error| layout::damaged_or(path, error));
+    let mut found = unfinished()?;
+    found.retain(|env| Lease::holder(&folder.leases(), env).is_none());
+    if !found.is_empty() {
+        // One that ended at this moment has an end now.
+        let again = unfinished()?;
+        found.retain(|env| again.contains(env));
+    }
+    Ok(found)
 }
 
 /// Opens the file to read it. Where nobody else has it open it is opened as one that cannot change: else

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use tempfile::TempDir;
-use trueup_engine::{EnvKey, Store, StoreError};
+use trueup_engine::{EnvKey, Holder, Store, StoreError};
 use trueup_store::{Sqlite, inspect};
 
 fn store() -> TempDir {
@@ -85,4 +85,17 @@ fn what_cannot_be_opened_is_told_as_when_it_is_opened() {
     std::fs::write(&path, &good).unwrap();
     std::fs::write(folder.path().join("digest.key"), [1; 32]).unwrap();
     assert!(inspect(folder.path()).unwrap_err().to_string().contains("another key"));
+}
+
+#[tokio::test]
+async fn a_run_without_an_end_that_nobody_works_on_is_told() {
+    let folder = store();
+    let conn = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    conn.execute("INSERT INTO run (source, name, record) VALUES ('git', 'dev', '')", []).unwrap();
+    drop(conn);
+    assert_eq!(inspect(folder.path()).unwrap().unwrap().interrupted, [env("dev")]);
+    let open = Sqlite::open(folder.path()).unwrap();
+    let lease = open.lease(&env("dev"), &Holder::here("a test")).await.unwrap();
+    assert!(inspect(folder.path()).unwrap().unwrap().interrupted.is_empty());
+    drop(lease);
 }
