@@ -22,6 +22,9 @@ use crate::{
     world::git_failure,
 };
 
+/// How often a remote is asked for its newest commit at most.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The operator's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -180,7 +183,8 @@ impl LogLevel {
 }
 
 impl Config {
-    /// Finds what no single value shows: a name that two sources have, and addresses that are none.
+    /// Finds what the types of the values do not show: a name that two sources have, addresses that are none, and
+    /// numbers that nothing can be done with.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let mut names = BTreeSet::new();
         for source in &self.sources {
@@ -190,9 +194,18 @@ impl Config {
                 return Err(at(twice.hint("give one of them another name")));
             }
             source.location().map_err(at)?;
+            if source.interval.0 < SHORTEST_INTERVAL {
+                let failure = Failure::new(Kind::Config, "a server is asked once a second at most");
+                let place = format!("sources.{}.interval", source.name);
+                return Err(failure.at(&place).hint("write `1s` or more"));
+            }
         }
         for (name, target) in &self.targets {
             target.endpoint().map_err(|failure| failure.at(&format!("targets.{name}.docker")))?;
+        }
+        if self.parallel == 0 {
+            let failure = Failure::new(Kind::Config, "no environment would ever be run");
+            return Err(failure.at("parallel").hint("write 1 or more"));
         }
         self.address().map(drop)?;
         self.subnets().map(drop).map_err(|failure| failure.at("subnetPool"))
@@ -361,6 +374,8 @@ mod tests {
             ("sources: [{name: a, url: /x}, {name: a, url: /y}]", "sources.a: two sources have this name"),
             ("sources: [{name: a, url: \"ftp://x\"}]", "sources.a: "),
             ("targets: {local: {docker: \"ssh://x\"}}", "targets.local.docker: "),
+            ("sources: [{name: a, url: /x, interval: 0s}]", "sources.a.interval: "),
+            ("parallel: 0", "parallel: no environment"),
             ("subnetPool: [10.0.0.0/99]", "subnetPool: "),
             ("listen: localhost", "listen: `localhost` is no address"),
         ] {

@@ -16,8 +16,11 @@ pub(super) fn examine(global: &Global) -> (Config, Vec<Finding>) {
     let file = configuration_file(global);
     let (mut config, mut findings) = match (configuration(global), &file) {
         (Ok((config, _)), Some(file)) => {
-            let text = said(file, &config);
-            (config, vec![of.good(text)])
+            let found = match config.check() {
+                Ok(()) => vec![of.good(said(file, &config))],
+                Err(failure) => of.failed(&failure.at(&file.display().to_string())),
+            };
+            (config, found)
         }
         (Ok((config, _)), None) => {
             (config, vec![of.good(format!("there is no {DEFAULT_CONFIG}: every setting has its default"))])
