@@ -102,6 +102,10 @@ impl View {
         match &self.place {
             Some(place) => {
                 let table = show::status(&mut rows, now);
+                let table = match rustix::termios::tcgetwinsize(std::io::stdout()) {
+                    Ok(size) => fitted(&table, size.ws_row.into(), size.ws_col.into()),
+                    Err(_) => table,
+                };
                 if place.message() != table {
                     place.set_message(table);
                 }
@@ -131,5 +135,36 @@ impl Drop for View {
             place.set_draw_target(ProgressDrawTarget::hidden());
             drop(self.screen.print("\n"));
         }
+    }
+}
+
+/// Returns what a terminal of so many rows and columns shows of a table, and says how much it leaves out.
+fn fitted(table: &str, rows: usize, columns: usize) -> String {
+    let tall = |line: &str| line.chars().count().div_ceil(columns.max(1)).max(1);
+    if rows == 0 || table.lines().map(tall).sum::<usize>() <= rows {
+        return table.to_owned();
+    }
+    let mut room = rows - 1;
+    let fits = |line: &&str| {
+        let left = room.checked_sub(tall(line));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    let shown: Vec<&str> = table.lines().take_while(fits).collect();
+    let more = table.lines().count() - shown.len();
+    shown.into_iter().chain([format!("... and {more} more").as_str()]).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitted;
+
+    #[test]
+    fn what_a_terminal_has_no_room_for_is_counted() {
+        let table = "ENVIRONMENT\na\nb\nc";
+        assert_eq!(fitted(table, 4, 80), table);
+        assert_eq!(fitted(table, 3, 80), "ENVIRONMENT\na\n... and 2 more");
+        assert_eq!(fitted(table, 4, 6), "ENVIRONMENT\na\n... and 2 more");
+        assert_eq!(fitted(table, 0, 0), table);
     }
 }
