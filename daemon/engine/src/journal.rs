@@ -170,7 +170,9 @@ mod tests {
 
     fn trail(entries: &[Entry]) -> Trail {
         let mut trail = Trail::default();
-        entries.iter().for_each(|entry| trail.note(entry));
+        for entry in entries {
+            trail.note(entry);
+        }
         trail
     }
 
