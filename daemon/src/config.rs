@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How often a remote is asked for its newest commit at most.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The operator's configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -195,9 +195,9 @@ impl Config {
             }
             source.location().map_err(at)?;
             if source.interval.0 < SHORTEST_INTERVAL {
-                let failure = Failure::new(Kind::Config, "a server is asked once a second at most");
+                let failure = Failure::new(Kind::Config, "a server is asked ten times a second at most");
                 let place = format!("sources.{}.interval", source.name);
-                return Err(failure.at(&place).hint("write `1s` or more"));
+                return Err(failure.at(&place).hint("write `100ms` or more"));
             }
         }
         for (name, target) in &self.targets {
