@@ -42,13 +42,14 @@ impl Stamp {
 pub(crate) struct Readings(Mutex<BTreeMap<PathBuf, (Stamp, ContentDigest)>>);
 
 impl Readings {
-    /// Returns the digest of a file, which `read` makes of its bytes; none when there is no such file.
+    /// Returns the digest of a file, which `read` makes of its bytes; none when there is no such file. A
+    /// device or a pipe is none: reading it may never end.
     pub(crate) fn digest(
         &self,
         path: &Path,
         read: impl FnOnce(Vec<u8>) -> ContentDigest,
     ) -> Option<ContentDigest> {
-        let stamp = Stamp::of(&fs::metadata(path).ok()?);
+        let stamp = Stamp::of(&fs::metadata(path).ok().filter(fs::Metadata::is_file)?);
         if let Some((_, digest)) = self.known().get(path).filter(|(known, _)| *known == stamp) {
             return Some(digest.clone());
         }
@@ -107,5 +108,11 @@ mod tests {
         readings.forget_removed();
         assert_eq!(readings.digest(&path, never), None);
         assert!(readings.known().is_empty());
+    }
+
+    #[test]
+    fn a_device_is_not_read() {
+        let digest = Readings::default().digest(Path::new("/dev/null"), |_| panic!("it was read"));
+        assert_eq!(digest, None);
     }
 }
