@@ -250,7 +250,7 @@ fn started_without_git(engine: &Engine, git: &Git) -> Result<(), Failed> {
     kill(lab)?;
     wait_for_runs(lab, 3)?;
     let status = lab.wait_for("the trouble", |status| status["sync"] == "Unknown")?;
-    app::says(status["why"].as_str().unwrap_or_default(), &["lab", "127.0.0.1"])?;
+    app::says(status["why"].as_str().unwrap_or_default(), &["fetch", &relay.address()])?;
     relay.resume()?;
     lab.wait_for("the same commit", in_sync_at(&first))?;
     daemon.stop()
