@@ -100,6 +100,7 @@ async fn reached<S: Store>(
         observed: now,
         checked: condition.checked,
         as_of: proposal.as_of,
+        foreign: plan.foreign.clone(),
     };
     store.set_observation(key, &seen).await
 }
@@ -135,6 +136,7 @@ fn unknown(before: Option<Observation>, failure: &Failure, trouble: Option<&Fail
         observed: now,
         checked: None,
         as_of: None,
+        foreign: Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use trueup_plan::{Applied, Plan, PlanDigest, ResourceId, StepKey};
+use trueup_plan::{Applied, Foreign, Plan, PlanDigest, ResourceId, StepKey};
 use trueup_schema::{ContentDigest, EnvironmentName, RepoPath, Revision, SourceName};
 
 use crate::{Blame, Identity, RunId, TargetError};
@@ -488,13 +488,18 @@ pub struct Observation {
     /// none where there is no such thing.
     #[serde(default)]
     pub as_of: Option<Timestamp>,
+    /// What nobody declared and is left alone, such as a container of somebody else in a zone.
+    #[serde(default)]
+    pub foreign: Vec<Foreign>,
 }
 
 impl Observation {
     /// Keeps the time of the observation before where nothing changed.
     #[must_use]
     pub fn following(mut self, before: Option<&Self>) -> Self {
-        let same = |b: &&Self| b.sync == self.sync && b.health == self.health && b.why == self.why;
+        let same = |b: &&Self| {
+            (b.sync, b.health, &b.why, &b.foreign) == (self.sync, self.health, &self.why, &self.foreign)
+        };
         if let Some(before) = before.filter(same) {
             self.since = before.since;
         }

@@ -59,6 +59,7 @@ struct Environment {
     observed: Option<Timestamp>,
     succeeded: Option<Timestamp>,
     drifted: usize,
+    foreign: usize,
 }
 
 #[derive(Debug)]
@@ -147,6 +148,7 @@ async fn environments(daemon: &Daemon) -> Result<(Vec<Environment>, BTreeSet<Env
             observed: row.seen.as_ref().map(|seen| seen.observed),
             succeeded: row.applied.as_ref().map(|applied| applied.at),
             drifted: row.applied.as_ref().map_or(0, |applied| applied.drifted),
+            foreign: row.seen.as_ref().map_or(0, |seen| seen.foreign.len()),
         });
         known.insert(key);
     }
@@ -195,6 +197,9 @@ impl Seen {
         let drifted = all().map(|env| (env.labels.clone(), number(env.drifted)));
         let help = "Resources that somebody else changed.";
         gauge(encoder, ("environment_drifted_resources", help, None), drifted)?;
+        let foreign = all().map(|env| (env.labels.clone(), number(env.foreign)));
+        let help = "What nobody declared and is left alone, such as a container of somebody else in a zone.";
+        gauge(encoder, ("environment_foreign_resources", help, None), foreign)?;
         let succeeded = all().filter_map(|env| Some((env.labels.clone(), seconds(env.succeeded?))));
         let help = "When a run, of whomever, was committed last.";
         let name = "environment_last_success_timestamp";

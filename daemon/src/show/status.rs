@@ -7,6 +7,7 @@ use trueup_engine::{
     EnvKey, Holder, RunId,
     record::{AppliedRevision, Health, Hold, HoldKind, Observation, Suspended, SyncStatus},
 };
+use trueup_plan::Foreign;
 use trueup_schema::Revision;
 
 use super::{ago, table::table};
@@ -122,6 +123,7 @@ impl Row {
         }
         match &self.seen {
             Some(seen) if !seen.why.is_empty() => seen.why.clone(),
+            Some(Observation { foreign, .. }) if !foreign.is_empty() => among_others(foreign),
             Some(seen) => {
                 let when = |at| match ago(at, now).as_str() {
                     "now" => "now".to_owned(),
@@ -160,6 +162,15 @@ impl Row {
     fn since(&self) -> Option<Timestamp> {
         let hold = self.hold().map(|hold| hold.since);
         hold.or_else(|| self.seen.as_ref().map(|seen| seen.since))
+    }
+}
+
+/// Names the first that nobody declared, and says how many more there are.
+fn among_others(foreign: &[Foreign]) -> String {
+    let named = foreign.first().map(|first| format!("{} {}", first.what, first.why)).unwrap_or_default();
+    match foreign.len() {
+        0 | 1 => named,
+        count => format!("{named}; and {} more", count - 1),
     }
 }
 
@@ -204,6 +215,7 @@ pub(crate) fn status_json(rows: &mut [Row], now: Timestamp) -> Value {
                 "compared": row.seen.as_ref().and_then(|seen| seen.revision.as_ref()),
                 "since": row.since(),
                 "observed": row.seen.as_ref().map(|seen| seen.observed),
+                "foreign": row.seen.as_ref().map_or(&[][..], |seen| &seen.foreign),
                 "asOf": row.seen.as_ref().and_then(|seen| seen.as_of),
                 "why": row.why(now),
                 "hold": row.hold(),
@@ -233,6 +245,7 @@ mod tests {
             observed: at(2),
             checked: None,
             as_of: None,
+            foreign: Vec::new(),
         };
         let applied = |second, drifted| {
             let text = || "x".to_owned();
@@ -255,6 +268,15 @@ mod tests {
         assert!(first.tells_the_same(&Row { applied: Some(applied(9, 1)), ..first.clone() }));
         assert!(!first.tells_the_same(&Row { applied: None, ..first.clone() }));
         assert!(!first.tells_the_same(&row(Observation { since: at(9), ..seen })));
+        let guest = |name: &str| Foreign {
+            what: format!("container {name}"),
+            why: "is in zone `data`, and nobody declared it".into(),
+            blocks: false,
+        };
+        let mut visited = first.clone();
+        visited.seen.as_mut().unwrap().foreign = vec![guest("web"), guest("db")];
+        assert!(!visited.tells_the_same(&first));
+        assert_eq!(visited.why(at(9)), "container web is in zone `data`, and nobody declared it; and 1 more");
         let dead = Row { run: Some(RunId(7)), interrupted: true, ..first };
         assert_eq!((dead.sync(), dead.health()), (Standing::Unknown, Health::Unknown));
         assert!(dead.why(at(9)).starts_with("run 7 was interrupted"), "{}", dead.why(at(9)));

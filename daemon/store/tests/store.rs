@@ -265,6 +265,7 @@ async fn what_was_seen_keeps_the_time_since_it_is_so() {
         observed: at(second),
         checked: None,
         as_of: None,
+        foreign: Vec::new(),
     };
     for (sync, second, since) in
         [(SyncStatus::Synced, 1, 1), (SyncStatus::Synced, 2, 1), (SyncStatus::OutOfSync, 3, 3)]
@@ -321,6 +322,7 @@ fn seen_at(commit: &str) -> Observation {
         observed: at,
         checked: None,
         as_of: None,
+        foreign: Vec::new(),
     }
 }
 

@@ -127,7 +127,7 @@ fn programs_find_the_same_keys(engine: &Engine) -> Result<(), Failed> {
     assert_eq!(keys(&status), "apiVersion environments");
     assert_eq!(
         keys(&status["environments"][0]),
-        "asOf compared health hold holder name observed revision since source suspended sync target why"
+        "asOf compared foreign health hold holder name observed revision since source suspended sync target why"
     );
     let history = json(&lab, &["history", &lab.env])?;
     assert_eq!(keys(&history), "apiVersion runs");
