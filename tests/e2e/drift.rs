@@ -82,7 +82,8 @@ fn pause(lab: &Lab) -> Result<(), Failed> {
     client(lab, &["pause", &web(lab)])
 }
 
-/// Makes the container again with one variable more, and with the labels that it had.
+/// Makes the container again with one variable more, and with the labels that it had. The repair of its absence may have
+/// taken the name before that: then it is removed once more.
 fn with_another_variable(lab: &Lab) -> Result<(), Failed> {
     let name = web(lab);
     let found: Value = serde_json::from_str(&lab.docker(&["inspect", &name])?)?;
@@ -93,8 +94,23 @@ fn with_another_variable(lab: &Lab) -> Result<(), Failed> {
     }
     arguments.extend(["--network".into(), zone(lab), "-e".into(), "MINE=1".into(), IMAGE.into()]);
     arguments.extend(["sleep", "600"].map(str::to_owned));
-    client(lab, &["rm", "-f", &name])?;
-    client(lab, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    again(|| {
+        client(lab, &["rm", "-f", &name])?;
+        client(lab, &arguments)
+    })
+}
+
+/// Tries what a repair can be quicker than.
+fn again(mut change: impl FnMut() -> Result<(), Failed>) -> Result<(), Failed> {
+    let mut changed = Err("it was not tried".into());
+    for _ in 0..20 {
+        changed = change();
+        if changed.is_ok() {
+            break;
+        }
+    }
+    changed
 }
 
 fn without_alias(lab: &Lab) -> Result<(), Failed> {
@@ -104,15 +120,10 @@ fn without_alias(lab: &Lab) -> Result<(), Failed> {
 
 /// Removes the network. The container, which has to leave it first, may be back before that: then it leaves once more.
 fn without_network(lab: &Lab) -> Result<(), Failed> {
-    let mut removed = Err("it was not tried".into());
-    for _ in 0..20 {
+    again(|| {
         client(lab, &["network", "disconnect", "-f", &zone(lab), &web(lab)]).ok();
-        removed = client(lab, &["network", "rm", &zone(lab)]);
-        if removed.is_ok() {
-            break;
-        }
-    }
-    removed
+        client(lab, &["network", "rm", &zone(lab)])
+    })
 }
 
 fn guest(lab: &Lab) -> Result<(), Failed> {
