@@ -39,7 +39,7 @@ pub(crate) struct History<'a> {
 
 impl<'a> History<'a> {
     pub(crate) fn new(input: &Input<'a>) -> Self {
-        let runs = input.live.resources.keys().any(|id| id.kind > Kind::Volume);
+        let runs = input.live.resources.keys().any(|id| !id.kind.only_exists());
         let first = input.applied.is_none() && !runs;
         Self { applied: input.applied, first }
     }

@@ -192,7 +192,7 @@ impl Deleted {
 }
 
 fn runs(kind: Kind) -> bool {
-    matches!(kind, Kind::Workload | Kind::Job | Kind::Cron)
+    !kind.only_exists()
 }
 
 /// Returns a refusal that prints the first cycle of needs, if there is one.

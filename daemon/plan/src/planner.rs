@@ -109,7 +109,7 @@ fn differences<'a>(input: &Input<'a>) -> Vec<Work<'a>> {
     let mut works: Vec<Work<'a>> =
         declared.filter_map(|(id, declared)| change::of_declared(input, history, id, declared)).collect();
     if input.desired.prune {
-        let surplus = surplus(input).filter(|id| id.kind != Kind::Volume);
+        let surplus = surplus(input).filter(|id| !id.kind.holds_data());
         works.extend(surplus.map(|id| change::deletion(input, id, &input.live.resources[id])));
     }
     works
@@ -145,7 +145,7 @@ fn is_needed(missing: &Change, acting: &[Work<'_>]) -> bool {
     let creates =
         |work: &&Work<'_>| matches!(work.change.action, Action::Create | Action::Replace | Action::Run);
     missing.action == Action::Create
-        && id.kind <= Kind::Volume
+        && id.kind.only_exists()
         && acting.iter().filter(creates).any(|work| {
             work.declared.is_some_and(|declared| {
                 order::is_attached(&declared.spec, id) && id.kind == Kind::Network
@@ -168,7 +168,7 @@ fn replace_around<'a>(
     let mut refusals = Vec::new();
     for network in &networks {
         for (id, observed) in &input.live.resources {
-            if !matches!(id.kind, Kind::Workload | Kind::Job | Kind::Cron)
+            if id.kind.only_exists()
                 || !order::is_attached(&observed.spec, &network.resource)
                 || !guard::is_owned(input, observed)
             {
@@ -206,15 +206,15 @@ fn attached(network: &Change, id: &ResourceId) -> Refusal {
 /// Says what stays although it is no longer declared: at the deletion of its component, or as a note.
 fn keep(input: &Input<'_>, acting: &mut [Work<'_>]) -> Vec<String> {
     let mut notes = input.desired.notes.clone();
-    for id in surplus(input).filter(|id| id.kind == Kind::Volume || !input.desired.prune) {
+    for id in surplus(input).filter(|id| id.kind.holds_data() || !input.desired.prune) {
         let deletion = acting.iter_mut().find(|work| {
             work.change.action == Action::Delete
                 && work.change.resource.kind == Kind::Workload
                 && work.change.resource.component == id.component
         });
-        match deletion.filter(|_| id.kind == Kind::Volume) {
+        match deletion.filter(|_| id.kind.holds_data()) {
             Some(work) => work.change.keeps.push(id.to_string()),
-            None if id.kind == Kind::Volume => notes.push(format!("{id} is no longer declared and stays")),
+            None if id.kind.holds_data() => notes.push(format!("{id} is no longer declared and stays")),
             None => notes.push(format!("{id} is no longer declared and stays, because `sync.prune` is off")),
         }
     }

@@ -27,6 +27,18 @@ pub enum Kind {
     Cron,
 }
 
+impl Kind {
+    /// Returns whether it is made for others and only has to be there: it neither starts nor stops.
+    pub fn only_exists(self) -> bool {
+        self < Self::Workload
+    }
+
+    /// Returns whether something would be lost with it, so that it is neither replaced nor removed.
+    pub fn holds_data(self) -> bool {
+        self == Self::Volume
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -95,5 +107,18 @@ pub(crate) mod as_list {
         from: D,
     ) -> Result<BTreeMap<ResourceId, T>, D::Error> {
         Ok(Vec::<(ResourceId, T)>::deserialize(from)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_exists_is_made_before_what_runs_and_only_a_volume_holds_data() {
+        let kinds = [Kind::Network, Kind::Volume, Kind::Workload, Kind::Job, Kind::Cron];
+        assert!(kinds.is_sorted());
+        assert_eq!(kinds.map(Kind::only_exists), [true, true, false, false, false]);
+        assert_eq!(kinds.map(Kind::holds_data), [false, true, false, false, false]);
     }
 }

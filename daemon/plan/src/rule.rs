@@ -21,7 +21,7 @@ pub(crate) fn ruling(rules: &Rules, kind: Kind, path: &str) -> Ruling {
         reason: rule.reason.clone(),
     });
     // A new volume under the old name would be an empty one.
-    if kind == Kind::Volume && ruling.how != How::InPlace {
+    if kind.holds_data() && ruling.how != How::InPlace {
         let reason = ruling.reason.or_else(|| Some("its content would be lost".into()));
         return Ruling { how: How::Refuse, interrupts: false, reason };
     }

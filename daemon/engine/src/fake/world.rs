@@ -223,9 +223,8 @@ impl Inner {
             env_uid: run.identity.uid.clone(),
             run: run.run.to_string(),
         };
-        let exists = matches!(id.kind, Kind::Network | Kind::Volume);
         let handle = format!("h{}", self.serial);
-        let thing = Thing { handle, spec: spec.clone(), running: exists, started: 0, owner };
+        let thing = Thing { handle, spec: spec.clone(), running: id.kind.only_exists(), started: 0, owner };
         self.things.insert(id.clone(), thing);
         Ok(())
     }

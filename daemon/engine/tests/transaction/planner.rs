@@ -50,7 +50,7 @@ fn declared(id: &ResourceId, of: &sketch::Declared, jobs_done: &BTreeSet<String>
     Declared {
         spec: of.spec.clone(),
         places: Places(BTreeMap::new()),
-        needs: of.needs.iter().map(|on| Needs { on: on.clone(), ready: on.kind > Kind::Volume }).collect(),
+        needs: of.needs.iter().map(|on| Needs { on: on.clone(), ready: !on.kind.only_exists() }).collect(),
         probe: workload.then_some(probe),
         update: if of.spec["address"].is_null() { Update::StartFirst } else { Update::StopFirst },
         serves: Vec::new(),

@@ -15,7 +15,7 @@ pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
         parts.iter().map(|parts| (&parts.change().resource, parts)).collect();
     let created: Vec<(&ResourceId, &StepKey)> = parts
         .iter()
-        .filter(|parts| parts.change().resource.kind <= Kind::Volume)
+        .filter(|parts| parts.change().resource.kind.only_exists())
         .filter_map(|parts| Some((&parts.change().resource, parts.create.as_ref()?)))
         .collect();
     for dependent in parts {
@@ -23,14 +23,14 @@ pub(super) fn needs(graph: &mut Graph, parts: &[Parts<'_>]) {
         for need in &declared.needs {
             let Some(first) = by_id.get(&need.on) else { continue };
             let Some(step) = (if need.ready { first.ready() } else { first.started() }) else { continue };
-            if need.on.kind <= Kind::Volume {
+            if need.on.kind.only_exists() {
                 wait(graph, dependent.create.iter().chain(&dependent.update), [step]);
             } else {
                 wait(graph, dependent.gates(), [step]);
             }
         }
         let id = &dependent.change().resource;
-        for (other, step) in created.iter().filter(|_| id.kind > Kind::Volume) {
+        for (other, step) in created.iter().filter(|_| !id.kind.only_exists()) {
             let own =
                 other.kind == Kind::Volume && other.component.is_some() && other.component == id.component;
             if own || (other.kind == Kind::Network && is_attached(&declared.spec, other)) {

@@ -99,7 +99,7 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
         declared.fetch.as_ref().map(|what| graph.add("fetch", id, Act::Fetch { what: what.clone() }, FETCH));
     let act = Act::Create { spec: declared.spec.clone(), replaces: observed.map(aside) };
     parts.create = Some(graph.add("create", id, act, CREATE));
-    if let Some(observed) = observed.filter(|old| old.state.is_up() && id.kind > Kind::Volume) {
+    if let Some(observed) = observed.filter(|old| old.state.is_up() && !id.kind.only_exists()) {
         parts.stop = Some(graph.add("stop", id, Act::Stop { old: aside(observed) }, STOP));
     }
     match id.kind {

@@ -38,7 +38,7 @@ pub(super) fn rows(changes: &[Change]) -> Vec<Row<'_>> {
     let mut groups: BTreeMap<(bool, String, Kind), Vec<&Change>> = BTreeMap::new();
     for change in changes.iter().filter(|change| !is_summed(change)) {
         let id = &change.resource;
-        let runs = id.kind > Kind::Volume;
+        let runs = !id.kind.only_exists();
         let name = id.component.as_ref().filter(|_| runs).map_or_else(|| id.to_string(), ToString::to_string);
         groups.entry((runs, name, id.kind)).or_default().push(change);
     }
@@ -69,12 +69,12 @@ fn is_alike(one: &Change, other: &Change) -> bool {
 }
 
 fn is_summed(change: &Change) -> bool {
-    change.action == Action::Create && change.resource.kind <= Kind::Volume && change.cause != Cause::Drift
+    change.action == Action::Create && change.resource.kind.only_exists() && change.cause != Cause::Drift
 }
 
 /// Returns how many components stay as they are: those of which nothing changes.
 pub(super) fn unchanged(plan: &Plan) -> usize {
-    let runs = |id: &&ResourceId| id.kind > Kind::Volume;
+    let runs = |id: &&ResourceId| !id.kind.only_exists();
     let component = |id: &ResourceId| id.component.clone();
     let moving = plan.changes.iter().chain(&plan.reported).map(|change| &change.resource);
     let moving: BTreeSet<Option<ComponentName>> = moving.filter(runs).map(component).collect();
