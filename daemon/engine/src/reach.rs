@@ -2,7 +2,7 @@
 //!
 //! Each is tried again while the target fails, and each is safe to make twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -103,10 +103,13 @@ impl<'a, T: Execute> Reach<'a, T> {
     /// Kinds go in the order opposite to that of creation: nothing is removed while something that
     /// stands on it is there.
     pub(crate) async fn finish<S: Store>(&self, journal: &Journal<'_, S>, plan: &Plan) -> Vec<Fault> {
+        let mut by_kind: BTreeMap<Kind, Vec<&Step>> = BTreeMap::new();
+        for step in &plan.steps {
+            by_kind.entry(step.resource.kind).or_default().push(step);
+        }
         let mut faults = Vec::new();
-        for kind in [Kind::Cron, Kind::Job, Kind::Workload, Kind::Volume, Kind::Network] {
-            let of_kind = plan.steps.iter().filter(|step| step.resource.kind == kind);
-            let calls = of_kind.map(|step| self.finish_step(journal, step));
+        for steps in by_kind.into_values().rev() {
+            let calls = steps.into_iter().map(|step| self.finish_step(journal, step));
             let results = futures::future::join_all(calls).await;
             faults.extend(results.into_iter().filter_map(Result::err));
         }
