@@ -19,6 +19,7 @@ mod compile;
 mod connect;
 mod container;
 mod container_spec;
+mod deed;
 mod deliver;
 mod endpoint;
 mod environment;
@@ -27,7 +28,6 @@ mod exec;
 mod facts;
 mod failure;
 mod image;
-mod inflight;
 mod inspect;
 mod job;
 mod mirror;
@@ -66,7 +66,7 @@ use std::{
 
 use bollard::{API_DEFAULT_VERSION, errors::Error};
 use tokio::sync::Semaphore;
-use trueup_engine::{Blame, EnvKey, Execute, Identity, Observe, RunContext, TargetError, Wanted};
+use trueup_engine::{Blame, EnvKey, Execute, Identity, Inflight, Observe, RunContext, TargetError, Wanted};
 use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
 use trueup_schema::{Report, Subnet};
 
@@ -82,8 +82,8 @@ pub use spec::{
 };
 pub use tmpfs::is_in_memory;
 
+use deed::Deed;
 use facts::Engine;
-use inflight::{Deed, Inflight};
 use mirror::Mirror;
 use readings::Readings;
 use reserved::Reserved;

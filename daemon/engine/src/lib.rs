@@ -6,6 +6,7 @@ pub mod failure;
 pub mod fake;
 mod graph;
 pub mod hold;
+pub mod inflight;
 pub mod journal;
 pub mod ports;
 pub mod queue;
@@ -20,6 +21,7 @@ mod steps;
 pub mod store;
 
 pub use failure::{Blame, TargetError};
+pub use inflight::Inflight;
 pub use journal::Trail;
 pub use ports::{Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted};
 pub use queue::{Depth, Next, Queue, Turn, Turns, Urgency, queue};

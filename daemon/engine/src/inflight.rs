@@ -1,22 +1,21 @@
-//! Lets a call that has been sent to the engine end, even when nobody waits for it any more.
+//! Lets a call that has been sent to a target end, even when nobody waits for it any more.
 //!
-//! A run that is cancelled or whose time is up stops waiting, but the engine goes on with what it was
+//! A run that is cancelled or whose time is up stops waiting, but the target goes on with what it was
 //! asked. One call at a time for each resource: so an undo looks only after the act before it has ended.
-//! A check waits as well, but changes nothing.
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use trueup_engine::{Blame, RunContext, TargetError};
-use trueup_plan::{Act, ResourceId};
+use trueup_plan::ResourceId;
 
-use crate::Docker;
+use crate::{Blame, RunContext, TargetError};
 
 /// The resources that calls are made for, by environment: none of them without a call.
 #[derive(Default)]
-pub(crate) struct Inflight(Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>>);
+pub struct Inflight(Mutex<BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>>);
 
 type Key = (String, ResourceId);
 
@@ -45,50 +44,25 @@ impl Drop for Turn {
 }
 
 impl Inflight {
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is done with an act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deed {
-    Execute,
-    Undo,
-    Finish,
-}
-
-impl Docker {
-    /// Does an act, takes it back or cleans up after it, to its end.
-    pub(crate) async fn to_its_end(
-        &self,
-        deed: Deed,
+    /// Makes a call to its end, once those before it for the same resource of the environment have ended.
+    pub async fn to_its_end(
+        self: &Arc<Self>,
         run: &RunContext,
         resource: &ResourceId,
-        act: &Act,
+        call: impl Future<Output = Result<(), TargetError>> + Send + 'static,
     ) -> Result<(), TargetError> {
-        if deed == Deed::Execute && matches!(act, Act::Verify { .. }) {
-            return self.act(run, resource, act).await;
-        }
-        let acting = self.mirror().act(run.identity.key());
-        if deed == Deed::Execute && matches!(act, Act::Fetch { .. } | Act::Run { .. }) {
-            // These wait for long and listen to the cancellation; what they leave is observed.
-            return self.act(run, resource, act).await;
-        }
-        let turn = Turn::new(self.inflight(), (run.identity.uid.clone(), resource.clone()));
-        let (docker, run, resource, act) = (self.clone(), run.clone(), resource.clone(), act.clone());
+        let turn = Turn::new(self, (run.identity.uid.clone(), resource.clone()));
         let call = tokio::spawn(async move {
-            let _acting = acting;
             let _alone = turn.row.lock().await;
-            match deed {
-                Deed::Execute => docker.act(&run, &resource, &act).await,
-                Deed::Undo => docker.take_back(&run, &resource, &act).await,
-                Deed::Finish => docker.clean_up(&run, &resource, &act).await,
-            }
+            call.await
         });
         call.await.map_err(|error| {
-            TargetError::new(Blame::Target, "a call to the engine was interrupted").caused_by(&error)
+            TargetError::new(Blame::Target, "a call to the target was interrupted").caused_by(&error)
         })?
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
