@@ -16,7 +16,7 @@ use bollard::{
 };
 use futures::StreamExt;
 use tokio::time::{Instant, timeout};
-use trueup_engine::RunContext;
+use trueup_engine::{Redactor, RunContext};
 use trueup_schema::manifest::Span;
 
 use crate::{
@@ -24,7 +24,6 @@ use crate::{
     container::id_of,
     failure::{found, one_line},
     probe::{ANSWER, text_of},
-    redact::Redactor,
     sight::inspected_name,
 };
 

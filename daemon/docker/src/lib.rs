@@ -41,7 +41,6 @@ mod preflight;
 mod probe;
 mod problems;
 mod readings;
-mod redact;
 mod refuse;
 mod reserved;
 mod rules;

@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
 };
-use trueup_engine::{Blame, RunContext, TargetError};
+use trueup_engine::{Blame, Redactor, RunContext, TargetError};
 use trueup_plan::{Probe, ResourceId};
 use trueup_schema::manifest::Span;
 
@@ -26,7 +26,6 @@ use crate::{
     container::{id_of, run_of},
     failure::moved,
     names::engine_name,
-    redact::Redactor,
     spec::{Check, from_spec},
 };
 

@@ -20,7 +20,7 @@ const LONG: usize = 16 << 10;
 const PLACEHOLDER: &str = "[a line that holds a part of a secret is left out]";
 
 /// Knows the fragments of an environment's secrets by their hashes, so that it holds no plaintext.
-pub(crate) struct Redactor {
+pub struct Redactor {
     fragments: BTreeSet<u64>,
     /// Secrets that are shorter than a window: length and hash.
     short: BTreeSet<(usize, u64)>,
@@ -28,7 +28,7 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     /// Learns the secrets of an environment.
-    pub(crate) fn new(materials: &Materials) -> Self {
+    pub fn new(materials: &Materials) -> Self {
         let mut redactor = Self { fragments: BTreeSet::new(), short: BTreeSet::new() };
         for secret in materials.secrets() {
             redactor.learn(secret.expose());
@@ -63,7 +63,7 @@ impl Redactor {
     }
 
     /// Returns the line, or what stands in its place.
-    pub(crate) fn line(&self, line: &str) -> String {
+    pub fn line(&self, line: &str) -> String {
         let bytes = line.as_bytes();
         let holds_fragment = [WINDOW, BASE64_WINDOW, HEX_WINDOW]
             .iter()
