@@ -73,7 +73,6 @@ pub use endpoint::Endpoint;
 pub use environment::Adoptable;
 pub use examine::{Examination, Pool, reach};
 pub use job::CronRun;
-pub use mirror::Change;
 pub use refuse::Gap;
 pub use spec::{
     Check, ContainerSpec, EndpointSpec, EnvValue, FileSpec, ImageSpec, LogSpec, NetworkSpec, PortSpec,

@@ -4,7 +4,7 @@
 //! ```text
 //!            look ── ask ──▶ known? ── yes ─▶ answer                    question.rs: what is asked
 //!                              │ no                                     memo.rs: what is known
-//!                              ▼                                        state.rs: by whom, and who is told
+//!                              ▼                                        state.rs: by whom
 //!   acts ─ doubt ─▶ memo ◀─ record ─ the engine
 //!                    ▲
 //!   events ─ doubt ──┴── concerned ─▶ changed: environments to look at  stream.rs, event.rs, follow.rs, files.rs
@@ -27,30 +27,29 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bollard::models::ContainerInspectResponse;
-use tokio::sync::{Notify, OnceCell};
-use trueup_engine::{EnvKey, Identity, TargetError};
+use tokio::sync::OnceCell;
+use trueup_engine::{
+    EnvKey, Identity, Notices, TargetError,
+    notice::{self, Change},
+};
 
 pub(crate) use question::Question;
-pub use state::Change;
 pub(crate) use stream::Events;
 
 use crate::{Docker, facts::Engine, sight::inspected_name};
+use event::Event;
 use files::Files;
 use state::State;
-
-/// How long nothing more must have happened before a change is told, and how long that is waited for at most:
-/// what one deed causes comes in several events, and a look between them would see half of it.
-const SETTLE: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(500));
 
 /// What is known of an engine.
 #[derive(Default)]
 pub(crate) struct Mirror {
     state: Mutex<State>,
-    bell: Notify,
+    notices: Arc<Notices>,
     files: Files,
 }
 
@@ -73,34 +72,36 @@ impl Mirror {
     /// Forgets an environment, and watches its folders no more.
     pub(crate) fn forget(&self, key: &EnvKey) {
         let uid = self.state().forget(key);
+        self.notices.forget(key);
         if let Some(uid) = uid {
             self.files.unwatch(&uid);
         }
     }
 
-    /// Makes every environment look again.
-    fn tell_all(&self) {
-        self.state().tell_all(Change::Foreign);
-        self.bell.notify_one();
-    }
-
     /// Begins a look of an environment.
     pub(crate) fn look(&self, identity: &Identity) -> Look<'_> {
+        let key = identity.key();
+        self.notices.look(&key);
         self.state().look(identity);
-        Look { mirror: self, key: identity.key() }
+        Look { mirror: self, key }
     }
 
     /// Says that an act of our own goes on until what is returned is dropped.
     pub(crate) fn act(self: &Arc<Self>, key: EnvKey) -> Acting {
-        self.state().begin_act(&key);
-        Acting { mirror: Arc::clone(self), key }
+        Acting { _echoes: self.notices.act(key.clone()), mirror: Arc::clone(self), key }
     }
 
     /// Says that the events are heard until what is returned is dropped.
     fn hear(&self, why: Change) -> Hearing<'_> {
-        self.state().begin_hearing(why);
-        self.bell.notify_one();
+        self.state().begin_hearing();
+        self.notices.tell_all(why);
         Hearing(self)
+    }
+
+    /// Takes note of an event, and tells whom it concerns.
+    fn tell(&self, event: &Event) {
+        let concerned = self.state().hear(event);
+        self.notices.tell(&concerned, Instant::now());
     }
 
     /// Returns a container of the environment by its name, when how it is now is known.
@@ -157,28 +158,19 @@ impl Drop for Hearing<'_> {
 pub(crate) struct Acting {
     mirror: Arc<Mirror>,
     key: EnvKey,
+    /// Ends after the doubt, so that what is told as an echo is asked anew.
+    _echoes: notice::Acting,
 }
 
 impl Drop for Acting {
     fn drop(&mut self) {
-        self.mirror.state().end_act(&self.key, Instant::now());
+        self.mirror.state().end_act(&self.key);
     }
 }
 
 impl Docker {
     /// Waits for changes that [`Docker::follow`] hears of; returns the environments that should be looked at.
     pub async fn changed(&self) -> BTreeMap<EnvKey, Change> {
-        loop {
-            let bell = &self.mirror().bell;
-            bell.notified().await;
-            let first = Instant::now();
-            while tokio::time::timeout(SETTLE.0, bell.notified()).await.is_ok() && first.elapsed() < SETTLE.1
-            {
-            }
-            let changed = self.mirror().state().take_changed();
-            if !changed.is_empty() {
-                return changed;
-            }
-        }
+        self.mirror().notices.changed().await
     }
 }

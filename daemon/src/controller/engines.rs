@@ -6,8 +6,8 @@ use std::{
 };
 
 use tokio::task::AbortHandle;
-use trueup_docker::{Change, Docker};
-use trueup_engine::{Trigger, Urgency};
+use trueup_docker::Docker;
+use trueup_engine::{Trigger, Urgency, notice::Change};
 use trueup_schema::TargetName;
 
 use super::Daemon;

@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Instant,
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -101,12 +100,6 @@ impl Mirror {
         self.files.folders().clear();
         self.tell(&Event::Files);
     }
-
-    fn tell(&self, event: &Event) {
-        if self.state().hear(event, Instant::now()) {
-            self.bell.notify_one();
-        }
-    }
 }
 
 fn start(mirror: Weak<Mirror>) -> notify::Result<RecommendedWatcher> {
@@ -125,7 +118,6 @@ mod tests {
     use trueup_engine::Identity;
 
     use super::*;
-    use crate::mirror::Change;
 
     /// Two environments that look at one engine, with a folder each that is watched.
     struct Scene {
@@ -136,7 +128,7 @@ mod tests {
     impl Scene {
         fn new() -> Self {
             let (mirror, root) = (Arc::<Mirror>::default(), tempfile::tempdir().unwrap());
-            mirror.state().begin_hearing(Change::Foreign);
+            mirror.state().begin_hearing();
             let scene = Self { mirror, root };
             for environment in ["a", "b"] {
                 fs::create_dir(scene.folder(environment)).unwrap();
@@ -159,7 +151,7 @@ mod tests {
         }
 
         fn told(&self) -> Vec<String> {
-            let changed = self.mirror.state().take_changed();
+            let changed = self.mirror.notices.take();
             changed.into_keys().map(|key| key.environment.to_string()).collect()
         }
     }

@@ -5,9 +5,9 @@ use std::{io, time::Duration};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use trueup_engine::{Backoff, TargetError};
+use trueup_engine::{Backoff, TargetError, notice::Change};
 
-use super::{Change, event, stream::Events};
+use super::{event, stream::Events};
 use crate::Docker;
 
 /// How long an engine is left alone whose events cannot be heard.
@@ -51,7 +51,7 @@ impl Docker {
                 Ok(End::Lost(error)) => {
                     tracing::warn!(engine = %self.endpoint(), %error, "its events are not heard");
                     // How they stand is not known any more, and should be told to be so.
-                    self.mirror().tell_all();
+                    self.mirror().notices.tell_all(Change::Foreign);
                 }
                 Err(error) => {
                     tracing::debug!(engine = %self.endpoint(), %error, "its events cannot be heard");
@@ -91,9 +91,7 @@ impl Docker {
                 },
             };
             let Some(event) = event::read(&line) else { continue };
-            if self.mirror().state().hear(&event, std::time::Instant::now()) {
-                self.mirror().bell.notify_one();
-            }
+            self.mirror().tell(&event);
         }
     }
 

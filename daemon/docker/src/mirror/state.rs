@@ -5,7 +5,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use tokio::sync::OnceCell;
@@ -21,18 +20,6 @@ use crate::facts::Engine;
 /// For how many looks an answer is kept that none of them asked for.
 const LOOKS: u64 = 4;
 
-/// How late an event may come.
-const ECHO: Duration = Duration::from_secs(1);
-
-/// How a change came about, as far as that can be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Change {
-    /// While trueup itself worked on the environment, or right after: most likely its own doing.
-    Echo,
-    /// By somebody else.
-    Foreign,
-}
-
 /// An environment that looks at the engine.
 #[derive(Debug, Default)]
 struct Reader {
@@ -42,16 +29,6 @@ struct Reader {
     looks: u64,
     /// What its last looks asked for, with the number of the last one.
     asked: BTreeMap<Question, u64>,
-    /// How many acts of our own are under way.
-    acting: u32,
-    acted: Option<Instant>,
-}
-
-impl Reader {
-    fn change(&self, now: Instant) -> Change {
-        let echoes = self.acted.is_some_and(|acted| now.duration_since(acted) < ECHO);
-        if self.acting > 0 || echoes { Change::Echo } else { Change::Foreign }
-    }
 }
 
 /// What is remembered of one engine.
@@ -68,8 +45,6 @@ pub(crate) struct State {
     /// Whether the lists of everything may be older than an event that concerned nobody.
     is_behind: bool,
     readers: BTreeMap<EnvKey, Reader>,
-    /// Who has to be told.
-    changed: BTreeMap<EnvKey, Change>,
 }
 
 /// Returns whether the answer tells also of what is no environment's.
@@ -97,7 +72,6 @@ impl State {
 
     /// Forgets an environment with what nobody else asks for; returns its uid.
     pub(crate) fn forget(&mut self, key: &EnvKey) -> Option<String> {
-        self.changed.remove(key);
         let reader = self.readers.remove(key)?;
         self.forget_unasked(reader.asked.keys());
         Some(reader.uid)
@@ -155,18 +129,11 @@ impl State {
     }
 
     /// The events are heard from now on: everything has to be asked once more.
-    pub(crate) fn begin_hearing(&mut self, why: Change) {
+    pub(crate) fn begin_hearing(&mut self) {
         self.hears = true;
         self.has_heard = true;
         self.engine = Arc::default();
         self.memo.clear();
-        self.tell_all(why);
-    }
-
-    /// Everybody has to be told.
-    pub(crate) fn tell_all(&mut self, why: Change) {
-        let all: Vec<EnvKey> = self.readers.keys().cloned().collect();
-        self.tell(all.into_iter().map(|key| (key, why)));
     }
 
     /// The events are not heard any more: nothing is known.
@@ -175,20 +142,15 @@ impl State {
         self.memo.clear();
     }
 
-    /// Takes note of an event; returns whether somebody has to be told.
-    pub(crate) fn hear(&mut self, event: &Event, now: Instant) -> bool {
+    /// Takes note of an event; returns the environments that have to be told.
+    pub(crate) fn hear(&mut self, event: &Event) -> BTreeSet<EnvKey> {
         let concerned = self.concerned(event);
         // The engine's own lists are of everything, but only what an environment is about puts them in doubt.
         let lists = [Question::Containers, Question::Volumes];
         self.is_behind |= concerned.is_empty() && lists.iter().any(|list| list.is_touched_by(event, None));
         let heeded = |question: &Question| !concerned.is_empty() || !is_of_everything(question);
         self.memo.doubt(|question, known| heeded(question) && question.is_touched_by(event, known));
-        let changes = concerned.into_iter().map(|key| {
-            let change = self.readers[&key].change(now);
-            (key, change)
-        });
-        let changes: Vec<_> = changes.collect();
-        self.tell(changes.into_iter())
+        concerned
     }
 
     /// Returns the environments that an event is about.
@@ -214,39 +176,15 @@ impl State {
         about.map(|(key, _)| key.clone()).collect()
     }
 
-    fn tell(&mut self, changes: impl Iterator<Item = (EnvKey, Change)>) -> bool {
-        let mut tells = false;
-        for (key, change) in changes {
-            let known = self.changed.entry(key).or_insert(change);
-            *known = change.max(*known);
-            tells = true;
-        }
-        tells
-    }
-
     /// Returns whether the events are heard.
     pub(crate) fn hears(&self) -> bool {
         self.hears
     }
 
-    /// Returns who has to be told, once.
-    pub(crate) fn take_changed(&mut self) -> BTreeMap<EnvKey, Change> {
-        std::mem::take(&mut self.changed)
-    }
-
-    /// An act of our own begins.
-    pub(crate) fn begin_act(&mut self, key: &EnvKey) {
-        if let Some(reader) = self.readers.get_mut(key) {
-            reader.acting += 1;
-        }
-    }
-
     /// An act of our own has ended: whatever it touched is asked again, also before its events come.
-    pub(crate) fn end_act(&mut self, key: &EnvKey, now: Instant) {
+    pub(crate) fn end_act(&mut self, key: &EnvKey) {
         let mut touched = BTreeSet::from([Question::Containers, Question::Networks, Question::Volumes]);
-        if let Some(reader) = self.readers.get_mut(key) {
-            reader.acting = reader.acting.saturating_sub(1);
-            reader.acted = Some(now);
+        if let Some(reader) = self.readers.get(key) {
             // No act writes into a container that there is already.
             let asked = reader.asked.keys().filter(|question| !matches!(question, Question::Files(_)));
             touched.extend(asked.cloned());

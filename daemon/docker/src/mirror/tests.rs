@@ -9,14 +9,9 @@ use std::{
 
 use proptest::{prelude::*, sample::select};
 use tokio::sync::OnceCell;
-use trueup_engine::Identity;
+use trueup_engine::{Identity, Notices, notice::Change};
 
-use super::{
-    event::Event,
-    memo::Ticket,
-    question::Question,
-    state::{Change, State},
-};
+use super::{event::Event, memo::Ticket, question::Question, state::State};
 use crate::facts::Engine as Facts;
 
 const ENVIRONMENTS: [&str; 2] = ["a", "b"];
@@ -305,6 +300,7 @@ struct Under {
 struct Scene {
     engine: Engine,
     state: State,
+    notices: Arc<Notices>,
     hears: bool,
     events: VecDeque<Event>,
     questions: Vec<Under>,
@@ -319,6 +315,7 @@ impl Scene {
         Self {
             engine: Engine::default(),
             state: State::default(),
+            notices: Arc::default(),
             hears: false,
             events: VecDeque::new(),
             questions: Vec::new(),
@@ -331,12 +328,13 @@ impl Scene {
     fn hear(&mut self, count: usize) {
         for _ in 0..count {
             let Some(event) = self.events.pop_front() else { return };
-            self.state.hear(&event, self.now);
+            let concerned = self.state.hear(&event);
+            self.notices.tell(&concerned, self.now);
         }
     }
 
     fn note_told(&mut self) {
-        for (key, change) in self.state.take_changed() {
+        for (key, change) in self.notices.take() {
             let known = ENVIRONMENTS.into_iter().find(|name| key.environment.as_str() == *name);
             self.told.insert(known.unwrap(), change);
         }
@@ -346,6 +344,7 @@ impl Scene {
     fn look(&mut self, by: &'static str) -> Vec<String> {
         self.note_told();
         self.told.remove(by);
+        self.notices.look(&identity(by).key());
         self.state.look(&identity(by));
         let (key, state, engine) = (identity(by).key(), &mut self.state, &self.engine);
         let seen = picture(by, |question| match state.ask::<String>(&key, question) {
@@ -394,13 +393,14 @@ impl Scene {
         self.told.remove(by);
         self.seen.remove(by);
         self.state.forget(&identity(by).key());
+        self.notices.forget(&identity(by).key());
     }
 
     fn act(&mut self, by: &'static str, deed: &Deed) {
         let key = identity(by).key();
-        self.state.begin_act(&key);
+        let _echoes = self.notices.act(key.clone());
         self.change(deed);
-        self.state.end_act(&key, self.now);
+        self.state.end_act(&key);
     }
 
     fn change(&mut self, deed: &Deed) {
@@ -430,7 +430,8 @@ impl Scene {
             }
             Deed::Begin if !self.hears => {
                 self.hears = true;
-                self.state.begin_hearing(Change::Foreign);
+                self.state.begin_hearing();
+                self.notices.tell_all(Change::Foreign);
             }
             _ => self.change(deed),
         }
@@ -514,7 +515,7 @@ fn what_concerns_nobody_puts_nothing_in_doubt() {
     let key = identity("a").key();
     assert!(scene.state.ask::<String>(&key, &Question::Containers).is_ok());
     assert!(scene.state.ask::<String>(&key, &Question::Volumes).is_ok());
-    assert!(scene.state.take_changed().is_empty());
+    assert!(scene.notices.take().is_empty());
     // Who looks for the first time may be about it; who comes next finds what that one asked for.
     for (new, is_known) in [("b", false), ("c", true)] {
         scene.state.look(&identity(new));
@@ -557,10 +558,11 @@ fn a_forgotten_environment_is_told_nothing_and_leaves_what_others_ask_for() {
     scene.step(&Deed::Volume { name: "a-x" });
     scene.hear(usize::MAX);
     assert_eq!(scene.state.forget(&identity("a").key()), Some(uid("a")));
-    assert!(scene.state.take_changed().is_empty());
+    scene.notices.forget(&identity("a").key());
+    assert!(scene.notices.take().is_empty());
     scene.step(&Deed::Volume { name: "a-y" });
     scene.hear(usize::MAX);
-    assert!(scene.state.take_changed().is_empty());
+    assert!(scene.notices.take().is_empty());
     let key = identity("b").key();
     assert!(scene.state.ask::<String>(&key, &its_own).is_err());
     assert!(scene.state.ask::<String>(&key, &Question::Networks).is_ok());
@@ -602,7 +604,8 @@ fn delivered_files_that_may_have_changed_are_told_to_all_and_put_no_answer_in_do
     scene.note_told();
     scene.told.clear();
     let question = known_container(&mut scene);
-    assert!(scene.state.hear(&Event::Files, scene.now));
+    let concerned = scene.state.hear(&Event::Files);
+    scene.notices.tell(&concerned, scene.now);
     scene.note_told();
     assert_eq!(scene.told.keys().copied().collect::<Vec<_>>(), ENVIRONMENTS);
     assert!(scene.state.ask::<String>(&identity("a").key(), &question).is_ok());

@@ -11,8 +11,8 @@ use std::{
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use trueup_docker::{Change, Locality};
-use trueup_engine::{EnvKey, Execute, TargetError};
+use trueup_docker::Locality;
+use trueup_engine::{EnvKey, Execute, TargetError, notice::Change};
 use trueup_plan::{Act, Live, Probe};
 
 use crate::{
