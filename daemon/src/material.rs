@@ -144,3 +144,55 @@ impl trueup_plan::Texts for Texts {
         self.0.get(digest).map(String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use trueup_schema::{Revision, snapshot::MemoryFiles};
+
+    use super::*;
+
+    const FILES: [(&str, &str); 4] = [
+        (
+            "trueup.yaml",
+            "{apiVersion: trueup.dev/v1, kind: Repository, metadata: {name: platform}, spec: {}}",
+        ),
+        (
+            "components/web.yaml",
+            "{apiVersion: trueup.dev/v1, kind: Component, metadata: {name: web}, spec: {
+                image: 'nginx:1.29', zone: data, env: {MODE: fast},
+                ports: [{name: http, port: 80, publish: '127.0.0.1:8080'}], health: {http: {port: http}},
+                files: [{from: files/web/nginx.conf, to: /etc/nginx/nginx.conf}]}}",
+        ),
+        (
+            "environments/dev/environment.yaml",
+            "{apiVersion: trueup.dev/v1, kind: Environment, metadata: {name: dev}, spec: {
+                target: {docker: local}, zones: {data: {subnet: 10.9.0.0/24}}, components: [web],
+                patches: {web: {resources: {memory: 64Mi}}}}}",
+        ),
+        ("files/web/nginx.conf", "events {}\n"),
+    ];
+
+    /// A hold is kept under this digest: where it changes, every hold in every store is let go of.
+    #[test]
+    fn what_an_environment_wants_has_the_digest_that_it_had() {
+        let files = FILES.map(|(path, text)| (path.parse().unwrap(), Arc::from(text.as_bytes())));
+        let revision = Revision {
+            commit: "3f2a9c01".into(),
+            reference: "main".into(),
+            author: "somebody".into(),
+            subject: "web".into(),
+            time: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let snapshot = Snapshot { revision, files: Arc::new(MemoryFiles::from_iter(files)) };
+        let catalogue = load(&snapshot, &Limits::default()).unwrap();
+        let resolved = catalogue.resolve(&"dev".parse().unwrap()).unwrap();
+        let (key, keys) = (DigestKey::new([7; 32]), Identities::load(&[]).unwrap());
+        let wanted = open(&key, &keys, &snapshot, resolved, BTreeSet::new()).unwrap();
+        let target = serde_json::to_string(&wanted.resolved.spec.target).unwrap();
+        assert_eq!(target, r#"{"docker":"local"}"#);
+        assert_eq!(
+            intent(&key, &wanted).unwrap(),
+            "dec3d663ef4cd5b3d960e272dcae6c52d9a33599cb8bfa5355ef4d42560e0970"
+        );
+    }
+}
