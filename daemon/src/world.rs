@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
-use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError};
+use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError, Watch};
 use trueup_git::{GitSource, Reference, SourceConfig};
 use trueup_schema::{EnvironmentName, SourceName, TargetName};
 use trueup_secrets::Identities;

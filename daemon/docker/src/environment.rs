@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use futures::future::try_join_all;
-use serde::Serialize;
-use trueup_engine::{Identity, TargetError};
+use trueup_engine::{Adoptable, Estate, Identity, TargetError};
 use trueup_schema::EnvironmentName;
 
 use crate::{
@@ -14,26 +13,8 @@ use crate::{
     sight::{filter, is_own, is_own_volume, owned, summary_name},
 };
 
-/// An environment that an engine has, as its labels tell it. A store that takes over its uid and owner
-/// drives it from then on: labels of running containers cannot be changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Adoptable {
-    /// The store that drives it.
-    pub owner: String,
-    /// Its uid.
-    pub uid: String,
-    /// The operator's name of its source.
-    pub source: String,
-    /// Its containers, networks and volumes, by name.
-    pub things: Vec<String>,
-    /// The highest run that created something of it: the next one must be higher.
-    pub last_run: i64,
-}
-
-impl Docker {
-    /// Returns the environments of that name which the engine has, by uid.
-    pub async fn adoptable(&self, environment: &EnvironmentName) -> Result<Vec<Adoptable>, TargetError> {
+impl Estate for Docker {
+    async fn adoptable(&self, environment: &EnvironmentName) -> Result<Vec<Adoptable>, TargetError> {
         let labelled = filter("label", format!("{ENVIRONMENT}={environment}"));
         let containers = self.list_containers(labelled.clone()).await?;
         let networks = self.list_networks().await?;
@@ -68,14 +49,12 @@ impl Docker {
         Ok(found)
     }
 
-    /// Returns the names of an environment's volumes.
-    pub async fn volumes(&self, identity: &Identity) -> Result<Vec<String>, TargetError> {
+    async fn volumes(&self, identity: &Identity) -> Result<Vec<String>, TargetError> {
         let volumes = self.list_volumes(identity).await?.into_iter();
         Ok(volumes.filter(|volume| is_own_volume(identity, volume)).map(|volume| volume.name).collect())
     }
 
-    /// Removes everything of an environment; its volumes only when that is said.
-    pub async fn destroy(&self, identity: &Identity, with_volumes: bool) -> Result<(), TargetError> {
+    async fn destroy(&self, identity: &Identity, with_volumes: bool) -> Result<(), TargetError> {
         let _acting = self.mirror().act(identity.key());
         let containers = self.list_containers(owned(identity)).await?;
         let ids: Vec<String> = containers.into_iter().filter_map(|container| container.id).collect();
@@ -96,7 +75,9 @@ impl Docker {
         let folders = [false, true].map(|secret| environment_folder(self.settings(), identity, secret));
         blocking(move || folders.iter().try_for_each(|folder| remove_folder(folder))).await
     }
+}
 
+impl Docker {
     async fn end(&self, id: &str) -> Result<(), TargetError> {
         if let Some(found) = self.container(id).await? {
             self.stop(&found).await?;

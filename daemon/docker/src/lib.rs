@@ -55,6 +55,7 @@ mod volume;
 mod zones;
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -65,12 +66,15 @@ use std::{
 
 use bollard::{API_DEFAULT_VERSION, errors::Error};
 use tokio::sync::Semaphore;
-use trueup_engine::{Blame, EnvKey, Execute, Identity, Inflight, Observe, RunContext, TargetError, Wanted};
+use tokio_util::sync::CancellationToken;
+use trueup_engine::{
+    Blame, EnvKey, Execute, Identity, Inflight, Observe, RunContext, TargetError, Wanted, Watch,
+    notice::Change,
+};
 use trueup_plan::{Act, Desired, Live, Plan, ResourceId};
 use trueup_schema::{Report, Subnet};
 
 pub use endpoint::Endpoint;
-pub use environment::Adoptable;
 pub use examine::{Examination, Pool, reach};
 pub use job::CronRun;
 pub use refuse::Gap;
@@ -186,22 +190,6 @@ impl Docker {
             uploads_read: Semaphore::new(upload::SIDE_BY_SIDE),
             requests,
         })))
-    }
-
-    /// Returns how many requests were sent to the engine, those for its events included.
-    pub fn requests(&self) -> u64 {
-        self.0.requests.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether the engine's events are heard.
-    pub fn hears_events(&self) -> bool {
-        self.mirror().hears()
-    }
-
-    /// Forgets an environment that is looked at no more. One that is looked at again begins anew.
-    pub fn forget(&self, env: &EnvKey) {
-        self.mirror().forget(env);
-        self.reserved().forget(env);
     }
 
     /// Returns whether both are the same connection.
@@ -328,6 +316,29 @@ impl Observe for Docker {
 
     fn compile(&self, identity: &Identity, wanted: &Wanted, live: &Live) -> Result<Desired, Report> {
         compile::compile(self.settings(), identity, wanted, live)
+    }
+}
+
+impl Watch for Docker {
+    async fn follow(&self, cancel: &CancellationToken) {
+        self.keep_current(cancel).await;
+    }
+
+    async fn changed(&self) -> BTreeMap<EnvKey, Change> {
+        self.mirror().changed().await
+    }
+
+    fn forget(&self, env: &EnvKey) {
+        self.mirror().forget(env);
+        self.reserved().forget(env);
+    }
+
+    fn hears_events(&self) -> bool {
+        self.mirror().hears()
+    }
+
+    fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Relaxed)
     }
 }
 

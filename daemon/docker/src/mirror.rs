@@ -40,7 +40,7 @@ use trueup_engine::{
 pub(crate) use question::Question;
 pub(crate) use stream::Events;
 
-use crate::{Docker, facts::Engine, sight::inspected_name};
+use crate::{facts::Engine, sight::inspected_name};
 use event::Event;
 use files::Files;
 use state::State;
@@ -76,6 +76,11 @@ impl Mirror {
         if let Some(uid) = uid {
             self.files.unwatch(&uid);
         }
+    }
+
+    /// Waits for changes; returns the environments that should be looked at.
+    pub(crate) async fn changed(&self) -> BTreeMap<EnvKey, Change> {
+        self.notices.changed().await
     }
 
     /// Begins a look of an environment.
@@ -165,12 +170,5 @@ pub(crate) struct Acting {
 impl Drop for Acting {
     fn drop(&mut self) {
         self.mirror.state().end_act(&self.key);
-    }
-}
-
-impl Docker {
-    /// Waits for changes that [`Docker::follow`] hears of; returns the environments that should be looked at.
-    pub async fn changed(&self) -> BTreeMap<EnvKey, Change> {
-        self.mirror().notices.changed().await
     }
 }

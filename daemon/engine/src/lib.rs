@@ -26,7 +26,9 @@ pub use failure::{Blame, TargetError};
 pub use inflight::Inflight;
 pub use journal::Trail;
 pub use notice::Notices;
-pub use ports::{Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted};
+pub use ports::{
+    Adoptable, Estate, Execute, Identity, Observe, Progress, RunContext, RunId, Source, Wanted, Watch,
+};
 pub use queue::{Depth, Next, Queue, Turn, Turns, Urgency, queue};
 pub use reach::Limits;
 pub use record::{EnvKey, Fault, Outcome, Trigger};

@@ -10,7 +10,7 @@ use trueup_schema::{
     ComponentName, Deliveries, DigestKey, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
 };
 
-use crate::TargetError;
+use crate::{EnvKey, TargetError, notice::Change};
 
 /// Who an environment is, for as long as it lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,60 @@ pub trait Observe: Send + Sync {
 
     /// Returns what is wanted in the target's words. Pure: addresses and image ids come from `live`.
     fn compile(&self, identity: &Identity, wanted: &Wanted, live: &Live) -> Result<Desired, Report>;
+}
+
+/// Hears what happens at a target, so that it need not be polled.
+pub trait Watch: Send + Sync {
+    /// Keeps what is known of the target current until `cancel`. One task a target does it.
+    fn follow(&self, cancel: &CancellationToken) -> impl Future<Output = ()> + Send;
+
+    /// Waits for changes that [`Watch::follow`] hears of; returns the environments that should be looked at.
+    fn changed(&self) -> impl Future<Output = BTreeMap<EnvKey, Change>> + Send;
+
+    /// Forgets an environment that is looked at no more. One that is looked at again begins anew.
+    fn forget(&self, env: &EnvKey);
+
+    /// Returns whether the target's events are heard.
+    fn hears_events(&self) -> bool;
+
+    /// Returns how many requests were sent to the target, those for its events included.
+    fn requests(&self) -> u64;
+}
+
+/// An environment that a target has, as its labels tell it. A store that takes over its uid and owner
+/// drives it from then on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adoptable {
+    /// The store that drives it.
+    pub owner: String,
+    /// Its uid.
+    pub uid: String,
+    /// The operator's name of its source.
+    pub source: String,
+    /// What is there of it, by name.
+    pub things: Vec<String>,
+    /// The highest run that created something of it: the next one must be higher.
+    pub last_run: i64,
+}
+
+/// What a person does with a whole environment, beside its manifests.
+pub trait Estate: Send + Sync {
+    /// Returns the environments of that name which the target has, by uid.
+    fn adoptable(
+        &self,
+        environment: &EnvironmentName,
+    ) -> impl Future<Output = Result<Vec<Adoptable>, TargetError>> + Send;
+
+    /// Returns the names of an environment's volumes.
+    fn volumes(&self, identity: &Identity) -> impl Future<Output = Result<Vec<String>, TargetError>> + Send;
+
+    /// Removes everything of an environment; its volumes only when that is said.
+    fn destroy(
+        &self,
+        identity: &Identity,
+        with_volumes: bool,
+    ) -> impl Future<Output = Result<(), TargetError>> + Send;
 }
 
 /// Where the progress of a run is told: a terminal, a log.

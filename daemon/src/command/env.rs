@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use trueup_engine::{
-    Adoption, EnvKey, Store,
+    Adoptable, Adoption, EnvKey, Estate, Store,
     record::{Audit, Hold, HoldKind, Suspended},
 };
 use trueup_schema::EnvironmentName;
@@ -148,7 +148,7 @@ async fn declared_jobs(
     Ok(proposal.desired.resources.values().filter_map(|declared| declared.inputs.clone()).collect())
 }
 
-fn not_one(key: &EnvKey, found: &[trueup_docker::Adoptable]) -> Failure {
+fn not_one(key: &EnvKey, found: &[Adoptable]) -> Failure {
     let uids: Vec<_> = found.iter().map(|one| one.uid.as_str()).collect();
     match uids.as_slice() {
         [] => Failure::new(Kind::User, format!("nothing on the engine carries the labels of `{key}`")),

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 use trueup_docker::Docker;
-use trueup_engine::{Trigger, Urgency, notice::Change};
+use trueup_engine::{Trigger, Urgency, Watch, notice::Change};
 use trueup_schema::TargetName;
 
 use super::Daemon;
@@ -48,7 +48,7 @@ pub(crate) fn follow(daemon: &Arc<Daemon>, name: &TargetName, target: &Docker) {
     }
 }
 
-async fn queue_changed(daemon: &Daemon, target: &Docker) {
+async fn queue_changed(daemon: &Daemon, target: &impl Watch) {
     loop {
         for (key, change) in target.changed().await {
             if daemon.is_orphaned(&key) {

@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use trueup_engine::{Depth, EnvKey, Store, record::Health};
+use trueup_engine::{Depth, EnvKey, Store, Watch, record::Health};
 
 use super::{Daemon, probes, reload::Reloaded};
 use crate::{

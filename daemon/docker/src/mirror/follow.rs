@@ -31,7 +31,7 @@ enum End {
 
 impl Docker {
     /// Keeps what is known of the engine current until `cancel`. One task an engine does it.
-    pub async fn follow(&self, cancel: &CancellationToken) {
+    pub(crate) async fn keep_current(&self, cancel: &CancellationToken) {
         let mut failures = 0;
         let mut why = Change::Echo;
         loop {

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use serde_json::json;
-use trueup_engine::{Blame, Execute, TargetError};
+use trueup_engine::{Blame, Estate, Execute, TargetError};
 use trueup_plan::Act;
 
 use crate::{

@@ -12,7 +12,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use trueup_docker::Locality;
-use trueup_engine::{EnvKey, Execute, TargetError, notice::Change};
+use trueup_engine::{EnvKey, Execute, TargetError, Watch, notice::Change};
 use trueup_plan::{Act, Live, Probe};
 
 use crate::{

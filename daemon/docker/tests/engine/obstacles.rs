@@ -9,7 +9,7 @@ use bollard::{
 use libtest_mimic::Failed;
 use serde_json::json;
 use trueup_docker::{Docker, Locality, Settings};
-use trueup_engine::{Blame, Execute, Observe, RunContext, TargetError};
+use trueup_engine::{Blame, Estate, Execute, Observe, RunContext, TargetError};
 use trueup_plan::{Act, Desired, Kind, Live, Plan, PlanDigest, Step, StepKey};
 use trueup_schema::Subnet;
 

@@ -15,7 +15,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Settings};
-use trueup_engine::{Execute, Identity, Observe, Progress, RunContext, RunId, TargetError, Wanted};
+use trueup_engine::{Estate, Execute, Identity, Observe, Progress, RunContext, RunId, TargetError, Wanted};
 use trueup_plan::{Act, Aside, Desired, Kind, Live, ResourceId};
 use trueup_schema::{
     ComponentName, ContentDigest, DeliveredFile, Deliveries, DigestKey, Materials, Place, Places, Resolved,
