@@ -24,6 +24,7 @@ pub mod material;
 mod merge;
 pub mod names;
 pub mod place;
+pub mod problems;
 mod read;
 mod render;
 pub mod report;
@@ -48,6 +49,7 @@ pub use names::{
     ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
 };
 pub use place::{Place, Places};
+pub use problems::Problems;
 pub use read::read;
 pub use render::render;
 pub use report::{Problem, Report, Severity};

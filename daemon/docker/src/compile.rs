@@ -9,7 +9,7 @@ use std::{
 use trueup_engine::{Identity, Wanted};
 use trueup_plan::{Declared, Desired, Kind, Live, Needs, Probe, ResourceId};
 use trueup_schema::{
-    Report, ResolvedComponent,
+    Problems, Report, ResolvedComponent,
     manifest::{Dependency, Health, PortRef, Until, Update, Workload},
 };
 
@@ -20,7 +20,6 @@ use crate::{
     image::pull_spec,
     names::{replica_resource, zone_resource},
     places::container_places,
-    problems::Problems,
     rules::rules,
     spec::{Check, ContainerSpec, VolumeSpec, to_spec},
     zones::{Addresses, network_specs},

@@ -39,7 +39,6 @@ mod observe;
 mod places;
 mod preflight;
 mod probe;
-mod problems;
 mod readings;
 mod refuse;
 mod reserved;

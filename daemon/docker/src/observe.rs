@@ -105,7 +105,7 @@ impl Docker {
             return;
         }
         let scene = Scene { identity, wanted, live, facts, settings: self.settings() };
-        let mut ignored = crate::problems::Problems::default();
+        let mut ignored = trueup_schema::Problems::default();
         let networks = network_specs(&scene, &mut ignored);
         let addresses = Addresses::plan(&scene, &networks, &mut ignored);
         let ids = components.iter().flat_map(|component| container_ids(component));

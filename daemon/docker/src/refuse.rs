@@ -1,12 +1,11 @@
 //! What an engine cannot honour, refused at its place instead of dropped.
 
 use trueup_plan::diff::join;
-use trueup_schema::ResolvedComponent;
+use trueup_schema::{Problems, ResolvedComponent};
 
 use crate::{
     compile::Scene,
     facts::Engine,
-    problems::Problems,
     spec::{is_keyed_digest, parse_owner},
 };
 

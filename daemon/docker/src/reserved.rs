@@ -11,7 +11,7 @@ use std::{
 
 use trueup_engine::{EnvKey, Identity, TargetError, Wanted};
 use trueup_plan::Live;
-use trueup_schema::{ZoneName, manifest::SyncMode};
+use trueup_schema::{Problems, ZoneName, manifest::SyncMode};
 
 use crate::{
     Docker,
@@ -19,7 +19,6 @@ use crate::{
     facts::{Facts, Occupied},
     failure::says,
     names::zone_resource,
-    problems::Problems,
     spec::NetworkSpec,
     zones::network_specs,
 };

@@ -6,13 +6,12 @@ use std::{
 };
 
 use trueup_plan::ResourceId;
-use trueup_schema::{Subnet, ZoneName, manifest::Update};
+use trueup_schema::{Problems, Subnet, ZoneName, manifest::Update};
 
 use crate::{
     address::{Claim, Claims, LONGEST_PREFIX, assign, dynamic_range, free_subnets, gateway, parse_subnet},
     compile::{Scene, container_ids},
     names::{bridge_name, zone_resource},
-    problems::Problems,
     spec::{ContainerSpec, EndpointSpec, NetworkSpec, from_spec},
 };
 

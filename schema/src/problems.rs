@@ -1,14 +1,14 @@
-//! Collects every reason why an engine cannot honour a manifest, each with its place.
+//! Collects every reason why a target cannot honour a manifest, each with its place.
 
-use trueup_schema::{Place, Problem, Report, Resolved, ResolvedComponent, Severity};
+use crate::{Place, Problem, Report, Resolved, ResolvedComponent, Severity};
 
 /// The reasons found so far.
 #[derive(Default)]
-pub(crate) struct Problems(Vec<Problem>);
+pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Adds a problem at a path of a component.
-    pub(crate) fn component(
+    pub fn component(
         &mut self,
         component: &ResolvedComponent,
         path: &str,
@@ -20,13 +20,7 @@ impl Problems {
     }
 
     /// Adds a problem at a path of the environment.
-    pub(crate) fn environment(
-        &mut self,
-        resolved: &Resolved,
-        path: &str,
-        message: impl Into<String>,
-        help: &str,
-    ) {
+    pub fn environment(&mut self, resolved: &Resolved, path: &str, message: impl Into<String>, help: &str) {
         let file = format!("environments/{}/environment.yaml", resolved.name);
         self.add(resolved.places.find(path).cloned(), &file, message.into(), help);
     }
@@ -48,7 +42,7 @@ impl Problems {
     }
 
     /// Returns all problems as an error, sorted by place.
-    pub(crate) fn into_result(mut self) -> Result<(), Report> {
+    pub fn into_result(mut self) -> Result<(), Report> {
         if self.0.is_empty() {
             return Ok(());
         }
