@@ -23,7 +23,7 @@ mod store;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use trueup_schema::{EnvironmentName, TargetName};
+use trueup_schema::{EnvironmentName, TargetId};
 
 use crate::{
     args::Global,
@@ -47,7 +47,7 @@ pub(crate) async fn examine(global: &Global, env: Option<&EnvironmentName>) -> V
         runtime_dir::examine(&config),
         keys::examine(&config),
         join_all(config.sources.iter().map(|source| source::examine(&config, source))),
-        join_all(named.iter().map(|name| engine::examine(&config, name))),
+        join_all(named.iter().map(|target| engine::examine(&config, target))),
     );
     let keys = Arc::new(keys);
     findings.extend(store);
@@ -63,8 +63,8 @@ pub(crate) async fn examine(global: &Global, env: Option<&EnvironmentName>) -> V
         targets.extend(examined.targets);
     }
     findings.extend(engines.into_iter().flatten());
-    let unnamed: Vec<TargetName> = targets.difference(&named).cloned().collect();
-    let unnamed = join_all(unnamed.iter().map(|name| engine::examine(&config, name))).await;
+    let unnamed: Vec<TargetId> = targets.difference(&named).cloned().collect();
+    let unnamed = join_all(unnamed.iter().map(|target| engine::examine(&config, target))).await;
     findings.extend(unnamed.into_iter().flatten());
     findings.extend(env.filter(|_| environments.is_empty()).map(not_found));
     findings.extend(environments);

@@ -8,7 +8,7 @@ use std::{
 use trueup_engine::{EnvKey, Store, StoreError, Wanted, record::Kept};
 use trueup_plan::Applied;
 use trueup_schema::{
-    Catalogue, ContentDigest, DigestKey, Limits, Materials, Resolved, Snapshot, TargetName, load,
+    Catalogue, ContentDigest, DigestKey, Limits, Materials, Resolved, Snapshot, TargetId, load,
 };
 use trueup_secrets::Identities;
 
@@ -79,9 +79,9 @@ impl LastApplied {
         Request { key, snapshot, catalogue, approval: Approval::default(), patient: true }
     }
 
-    /// Returns the name of the target that it runs on.
-    pub(crate) fn target(&self, key: &EnvKey) -> Result<TargetName, Failure> {
-        Ok(self.catalogue.resolve(&key.environment)?.spec.target.docker)
+    /// Returns the target that it runs on.
+    pub(crate) fn target(&self, key: &EnvKey) -> Result<TargetId, Failure> {
+        Ok(self.catalogue.resolve(&key.environment)?.spec.target.id())
     }
 }
 

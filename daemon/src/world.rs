@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use trueup_docker::{Docker, Endpoint, Locality, Settings};
 use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError, Watch};
 use trueup_git::{GitSource, Reference, SourceConfig};
-use trueup_schema::{EnvironmentName, SourceName, TargetName};
+use trueup_schema::{EnvironmentName, SourceName, TargetId};
 use trueup_secrets::Identities;
 use trueup_store::{Lease, Sqlite};
 
@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) store: Sqlite,
     pub(crate) keys: Identities,
     /// One connection a target: what it is doing is known to every run.
-    targets: Mutex<BTreeMap<TargetName, Docker>>,
+    targets: Mutex<BTreeMap<TargetId, Docker>>,
 }
 
 impl World {
@@ -72,7 +72,7 @@ impl World {
     pub(crate) fn reopen(&self, global: &Global) -> Result<Self, Failure> {
         let (config, config_file, keys) = read(global)?;
         let mut targets = self.targets().clone();
-        targets.retain(|name, _| config.targets.contains_key(name) || name.as_str() == LOCAL);
+        targets.retain(|id, _| config.targets.contains_key(id.name()) || id.name().as_str() == LOCAL);
         Ok(Self { config, config_file, store: self.store.clone(), keys, targets: Mutex::new(targets) })
     }
 
@@ -106,16 +106,16 @@ impl World {
     }
 
     /// Connects to a target that the source may use.
-    pub(crate) fn target(&self, name: &TargetName, source: &SourceName) -> Result<Docker, Failure> {
-        allowed(&self.config, name, source)?;
-        let endpoint = endpoint(&self.config, name)?;
+    pub(crate) fn target(&self, id: &TargetId, source: &SourceName) -> Result<Docker, Failure> {
+        allowed(&self.config, id, source)?;
+        let endpoint = endpoint(&self.config, id)?;
         let settings = settings(&self.config)?;
         let mut targets = self.targets();
-        if let Some(connected) = targets.get(name).filter(|connected| *connected.endpoint() == endpoint) {
+        if let Some(connected) = targets.get(id).filter(|connected| *connected.endpoint() == endpoint) {
             return Ok(connected.clone());
         }
         let connected = Docker::connect(&endpoint, settings)?;
-        targets.insert(name.clone(), connected.clone());
+        targets.insert(id.clone(), connected.clone());
         Ok(connected)
     }
 
@@ -149,15 +149,15 @@ impl World {
     }
 
     /// Returns the targets that were connected to.
-    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<TargetName, Docker>> {
+    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<TargetId, Docker>> {
         // An insertion cannot leave the map half changed.
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers an environment nowhere but on this target.
-    pub(crate) fn keep_only(&self, key: &EnvKey, target: Option<&TargetName>) {
+    pub(crate) fn keep_only(&self, key: &EnvKey, target: Option<&TargetId>) {
         let targets = self.targets();
-        let others = targets.iter().filter(|(name, _)| Some(*name) != target);
+        let others = targets.iter().filter(|(id, _)| Some(*id) != target);
         others.for_each(|(_, other)| other.forget(key));
     }
 
@@ -197,7 +197,8 @@ pub(crate) fn git(
 }
 
 /// Refuses a target that the source may not use.
-pub(crate) fn allowed(config: &Config, name: &TargetName, source: &SourceName) -> Result<(), Failure> {
+pub(crate) fn allowed(config: &Config, id: &TargetId, source: &SourceName) -> Result<(), Failure> {
+    let name = id.name();
     let allow = config.targets.get(name).and_then(|target| target.allow.as_ref());
     if allow.is_none_or(|allowed| allowed.contains(source)) {
         return Ok(());
@@ -207,7 +208,8 @@ pub(crate) fn allowed(config: &Config, name: &TargetName, source: &SourceName) -
 }
 
 /// Returns where a target is.
-pub(crate) fn endpoint(config: &Config, name: &TargetName) -> Result<Endpoint, Failure> {
+pub(crate) fn endpoint(config: &Config, id: &TargetId) -> Result<Endpoint, Failure> {
+    let name = id.name();
     match config.targets.get(name) {
         Some(target) => target.endpoint(),
         None if name.as_str() == LOCAL => match std::env::var("DOCKER_HOST") {

@@ -46,7 +46,8 @@ pub use json_schema::json_schema;
 pub use limits::Limits;
 pub use material::{Content, ContentDigest, Materials};
 pub use names::{
-    ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetName, VolumeName, ZoneName,
+    ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetId, TargetName, VolumeName,
+    ZoneName,
 };
 pub use place::{Place, Places};
 pub use problems::Problems;

@@ -126,6 +126,42 @@ label!(
     TargetName, "target name", 30
 );
 
+/// Which target: its kind, and its name among those of that kind. Written as `docker/local`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TargetId {
+    /// A Docker Engine.
+    Docker(TargetName),
+}
+
+impl TargetId {
+    /// Returns the name that the operator's configuration gives it.
+    pub fn name(&self) -> &TargetName {
+        let Self::Docker(name) = self;
+        name
+    }
+}
+
+impl FromStr for TargetId {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.split_once('/') {
+            Some(("docker", name)) => name.parse().map(Self::Docker),
+            _ => Err(InvalidName {
+                kind: "target",
+                text: text.to_owned(),
+                rule: "it must be `docker/` and a target name".into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Docker(name) = self;
+        write!(f, "docker/{name}")
+    }
+}
+
 fn check_label(text: &str, max: usize) -> Result<(), String> {
     if text.is_empty() {
         return Err("it is empty".into());
@@ -221,5 +257,19 @@ impl JsonSchema for RepoPath {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "description": "a path inside the repository, without `..`", "minLength": 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_as_it_is_written() {
+        let id: TargetId = "docker/local".parse().unwrap();
+        assert_eq!((id.to_string().as_str(), id.name().as_str()), ("docker/local", "local"));
+        for other in ["", "local", "docker/", "docker/a/b", "podman/local"] {
+            assert!(other.parse::<TargetId>().is_err(), "{other}");
+        }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn compile(
     let spec = &wanted.resolved.spec;
     Ok(Desired {
         environment: wanted.resolved.name.clone(),
-        target: spec.target.to_string(),
+        target: spec.target.id().to_string(),
         revision: wanted.resolved.revision.clone(),
         resources,
         rules: rules(),

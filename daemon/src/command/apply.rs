@@ -159,8 +159,8 @@ struct Errand<'a> {
 impl Errand<'_> {
     async fn run(mut self, screen: Screen) -> Result<u8, Failure> {
         telemetry::start_quiet();
-        let target_name = self.catalogue.resolve(&self.key.environment)?.spec.target.docker;
-        let target = self.world.target(&target_name, &self.source.name)?;
+        let target = self.catalogue.resolve(&self.key.environment)?.spec.target.id();
+        let target = self.world.target(&target, &self.source.name)?;
         let meter = Meter::default();
         let mut bench = Bench {
             store: &self.world.store,

@@ -107,9 +107,10 @@ async fn release(world: &World, global: &Global, because: &Because) -> Result<St
 /// The target of an environment that Git may have lost: the one that it was last seen on.
 async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Failure> {
     let seen = world.store.observation(key).await?;
-    let name = seen.as_ref().and_then(|seen| seen.target.rsplit('/').next()).filter(|name| !name.is_empty());
-    let name = name.unwrap_or("local").parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
-    world.target(&name, &key.source)
+    let target = seen.as_ref().map(|seen| seen.target.as_str()).filter(|target| !target.is_empty());
+    let target =
+        target.unwrap_or("docker/local").parse().map_err(|error| Failure::of(Kind::Internal, &error))?;
+    world.target(&target, &key.source)
 }
 
 async fn adopt(world: &World, global: &Global, because: &Because) -> Result<String, Failure> {

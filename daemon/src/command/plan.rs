@@ -56,8 +56,8 @@ async fn preview(global: &Global, args: &args::Plan) -> Result<Proposal, Failure
     };
     let (snapshot, catalogue) = read(&world, &source, version).await?;
     let key = World::key(&source, &args.env);
-    let target_name = catalogue.resolve(&args.env)?.spec.target.docker;
-    let target = world.target(&target_name, &source.name)?;
+    let target = catalogue.resolve(&args.env)?.spec.target.id();
+    let target = world.target(&target, &source.name)?;
     let request = Request {
         key: &key,
         snapshot: &snapshot,

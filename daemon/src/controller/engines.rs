@@ -8,32 +8,32 @@ use std::{
 use tokio::task::AbortHandle;
 use trueup_docker::Docker;
 use trueup_engine::{Trigger, Urgency, Watch, notice::Change};
-use trueup_schema::TargetName;
+use trueup_schema::TargetId;
 
 use super::Daemon;
 
 /// The engines that are followed, each from its first use on.
 #[derive(Default)]
-pub(crate) struct Engines(Mutex<BTreeMap<TargetName, (Docker, AbortHandle)>>);
+pub(crate) struct Engines(Mutex<BTreeMap<TargetId, (Docker, AbortHandle)>>);
 
 impl Engines {
     /// Follows only those that are named from now on.
-    pub(crate) fn keep(&self, is_named: impl Fn(&TargetName) -> bool) {
-        for (_, (_, task)) in self.all().extract_if(.., |name, _| !is_named(name)) {
+    pub(crate) fn keep(&self, is_named: impl Fn(&TargetId) -> bool) {
+        for (_, (_, task)) in self.all().extract_if(.., |id, _| !is_named(id)) {
             task.abort();
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<TargetName, (Docker, AbortHandle)>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<TargetId, (Docker, AbortHandle)>> {
         // An insertion cannot leave the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Follows an engine until the daemon stops, in place of another one of that name, unless that is done already.
-pub(crate) fn follow(daemon: &Arc<Daemon>, name: &TargetName, target: &Docker) {
+pub(crate) fn follow(daemon: &Arc<Daemon>, id: &TargetId, target: &Docker) {
     let mut followed = daemon.engines.all();
-    if followed.get(name).is_some_and(|(known, _)| known.is_same(target)) {
+    if followed.get(id).is_some_and(|(known, _)| known.is_same(target)) {
         return;
     }
     let (daemon, followed_one) = (Arc::clone(daemon), target.clone());
@@ -43,7 +43,7 @@ pub(crate) fn follow(daemon: &Arc<Daemon>, name: &TargetName, target: &Docker) {
             () = queue_changed(&daemon, &followed_one) => {}
         }
     });
-    if let Some((_, before)) = followed.insert(name.clone(), (target.clone(), task.abort_handle())) {
+    if let Some((_, before)) = followed.insert(id.clone(), (target.clone(), task.abort_handle())) {
         before.abort();
     }
 }

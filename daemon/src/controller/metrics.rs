@@ -124,8 +124,8 @@ fn sources(daemon: &Daemon) -> Vec<Source> {
 fn engines(daemon: &Daemon) -> Vec<Engine> {
     let world = daemon.world();
     let targets = world.targets();
-    let engines = targets.iter().map(|(name, target)| Engine {
-        labels: TargetLabel { target: name.to_string() },
+    let engines = targets.iter().map(|(id, target)| Engine {
+        labels: TargetLabel { target: id.name().to_string() },
         requests: target.requests(),
         hears_events: target.hears_events(),
     });

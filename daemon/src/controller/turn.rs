@@ -10,7 +10,7 @@ use trueup_engine::{
     Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns, record::Health,
 };
 use trueup_plan::Applied;
-use trueup_schema::{RepoPath, Resolved, SourceName, TargetName};
+use trueup_schema::{RepoPath, Resolved, SourceName, TargetId};
 use trueup_store::{Lease, Sqlite};
 
 use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
@@ -102,9 +102,9 @@ async fn after(
     {
         // It lets go of nothing that the newest commit cannot be read.
         let world = daemon.world();
-        let name = target_name(&applied.desired.target)?;
-        let target = world.target(&name, &key.source)?;
-        engines::follow(daemon, &name, &target);
+        let id = target_id(&applied.desired.target)?;
+        let target = world.target(&id, &key.source)?;
+        engines::follow(daemon, &id, &target);
         until = keep_alive(&daemon.bench(&world, &target), key, lease).await?.until;
     }
     followed.map(|()| until)
@@ -183,10 +183,10 @@ async fn catch_up(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
 fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
     let checkout = daemon.checkouts.newest(&key.source).ok_or_else(|| daemon.not_read(&key.source))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
-    let name = catalogue.resolve(&key.environment)?.spec.target.docker;
-    let target = world.target(&name, &key.source)?;
-    engines::follow(daemon, &name, &target);
-    world.keep_only(key, Some(&name));
+    let id = catalogue.resolve(&key.environment)?.spec.target.id();
+    let target = world.target(&id, &key.source)?;
+    engines::follow(daemon, &id, &target);
+    world.keep_only(key, Some(&id));
     Ok((checkout, target))
 }
 
@@ -249,12 +249,11 @@ async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure>
 
 /// Returns the target that a plan names: `docker/local`.
 pub(crate) fn target_of(world: &World, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
-    world.target(&target_name(target)?, &key.source)
+    world.target(&target_id(target)?, &key.source)
 }
 
-fn target_name(target: &str) -> Result<TargetName, Failure> {
-    let name = target.rsplit('/').next().unwrap_or_default();
-    name.parse().map_err(|error| Failure::of(Kind::Internal, &error))
+fn target_id(target: &str) -> Result<TargetId, Failure> {
+    target.parse().map_err(|error| Failure::of(Kind::Internal, &error))
 }
 
 impl Daemon {

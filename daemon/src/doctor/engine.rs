@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use trueup_docker::{Docker, Examination, Settings, reach};
 use trueup_engine::TargetError;
-use trueup_schema::TargetName;
+use trueup_schema::TargetId;
 
 use super::{Check, Finding, Of, blocking, cannot_look, disk, in_time};
 use crate::{
@@ -21,15 +21,15 @@ const APART: SignedDuration = SignedDuration::from_secs(5);
 const ENOUGH: u64 = 2 << 30;
 
 /// Returns the targets of the configuration; where it has none, the one that is there without being named.
-pub(super) fn named(config: &Config) -> BTreeSet<TargetName> {
+pub(super) fn named(config: &Config) -> BTreeSet<TargetId> {
     let local = config.targets.is_empty().then(|| "local".parse().ok()).flatten();
-    config.targets.keys().cloned().chain(local).collect()
+    config.targets.keys().cloned().chain(local).map(TargetId::Docker).collect()
 }
 
 /// Looks at an engine.
-pub(super) async fn examine(config: &Config, name: &TargetName) -> Vec<Finding> {
-    let of = |check| Of(check, Some(name.as_str()));
-    let endpoint = match endpoint(config, name) {
+pub(super) async fn examine(config: &Config, target: &TargetId) -> Vec<Finding> {
+    let of = |check| Of(check, Some(target.name().as_str()));
+    let endpoint = match endpoint(config, target) {
         Ok(endpoint) => endpoint,
         Err(failure) => return of(Check::Engine).failed(&failure),
     };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use trueup_schema::{Catalogue, EnvironmentName, Limits, Snapshot, TargetName, load};
+use trueup_schema::{Catalogue, EnvironmentName, Limits, Snapshot, TargetId, load};
 use trueup_secrets::Identities;
 
 use super::{Check, Finding, Of};
@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct Examined {
     pub(super) findings: Vec<Finding>,
     /// The targets that they name and may use.
-    pub(super) targets: BTreeSet<TargetName>,
+    pub(super) targets: BTreeSet<TargetId>,
 }
 
 /// Looks at the environments of a source, or at only one of them.
@@ -70,16 +70,16 @@ fn one(sight: &Sight, catalogue: &Catalogue, name: &EnvironmentName, examined: &
         Ok(resolved) => resolved,
         Err(report) => return examined.findings.extend(of.failed(&report.into())),
     };
-    let target = &resolved.spec.target.docker;
-    let allowed = world::allowed(&sight.config, target, &sight.source.name);
-    match allowed.and_then(|()| world::endpoint(&sight.config, target)) {
+    let target = resolved.spec.target.id();
+    let allowed = world::allowed(&sight.config, &target, &sight.source.name);
+    match allowed.and_then(|()| world::endpoint(&sight.config, &target)) {
         Ok(_) => {
-            examined.targets.insert(target.clone());
             let components = match resolved.components.len() {
                 1 => "1 component".to_owned(),
                 count => format!("{count} components"),
             };
-            examined.findings.push(of.good(format!("{components} on the target {target}")));
+            examined.findings.push(of.good(format!("{components} on the target {}", target.name())));
+            examined.targets.insert(target);
         }
         Err(failure) => examined.findings.extend(of.failed(&failure)),
     }

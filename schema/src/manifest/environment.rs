@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Percent, Span};
-use crate::{ComponentName, TargetName, ZoneName};
+use crate::{ComponentName, TargetId, TargetName, ZoneName};
 
 /// One declared system on one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,9 +50,10 @@ pub struct TargetRef {
     pub docker: TargetName,
 }
 
-impl std::fmt::Display for TargetRef {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "docker/{}", self.docker)
+impl TargetRef {
+    /// Returns which target it is.
+    pub fn id(&self) -> TargetId {
+        TargetId::Docker(self.docker.clone())
     }
 }
 
