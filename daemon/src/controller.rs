@@ -18,7 +18,6 @@ mod busy;
 mod checkout;
 mod cron;
 mod decisions;
-mod engines;
 mod follow;
 mod listen;
 mod metrics;
@@ -26,6 +25,7 @@ mod probes;
 mod reload;
 mod schedule;
 mod systemd;
+mod targets;
 mod timer;
 mod turn;
 mod wall_clock;
@@ -50,9 +50,9 @@ use crate::{
 use busy::Busy;
 use checkout::Checkouts;
 use cron::Crons;
-use engines::Engines;
 use follow::Followers;
 use reload::Reloads;
+use targets::Targets;
 use timer::Timers;
 
 /// How long an environment rests whose target fails.
@@ -70,7 +70,7 @@ pub(crate) struct Daemon {
     crons: Crons,
     busy: Busy,
     checkouts: Checkouts,
-    engines: Engines,
+    targets: Targets,
     followers: Followers,
     meter: Meter,
     reloads: Reloads,
@@ -107,7 +107,7 @@ pub(crate) async fn run(global: Global) -> Result<u8, Failure> {
         crons: Crons::default(),
         busy: Busy::default(),
         checkouts: Checkouts::default(),
-        engines: Engines::default(),
+        targets: Targets::default(),
         followers: Followers::default(),
         meter: Meter::default(),
         reloads: Reloads::default(),

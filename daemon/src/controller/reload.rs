@@ -68,7 +68,7 @@ async fn reload(daemon: &Arc<Daemon>) -> Result<(), Failure> {
     daemon.log_level.set(world.config.log.level);
     daemon.queue.set_parallel(world.config.parallel);
     let is_connected = |id: &_| world.targets().contains_key(id);
-    daemon.engines.keep(is_connected);
+    daemon.targets.keep(is_connected);
     // An assignment cannot leave it half changed.
     *daemon.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
     follow::follow_all(daemon, &Trigger::Reload);

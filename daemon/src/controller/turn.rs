@@ -13,7 +13,7 @@ use trueup_plan::Applied;
 use trueup_schema::{RepoPath, Resolved, SourceName, TargetId};
 use trueup_store::{Lease, Sqlite};
 
-use super::{Daemon, busy::when_free, checkout::Checkout, cron, engines};
+use super::{Daemon, busy::when_free, checkout::Checkout, cron, targets};
 use crate::{
     failure::{Failure, Kind},
     health::Extent,
@@ -104,7 +104,7 @@ async fn after(
         let world = daemon.world();
         let id = target_id(&applied.desired.target)?;
         let target = world.target(&id, &key.source)?;
-        engines::follow(daemon, &id, &target);
+        targets::follow(daemon, &id, &target);
         until = keep_alive(&daemon.bench(&world, &target), key, lease).await?.until;
     }
     followed.map(|()| until)
@@ -185,7 +185,7 @@ fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Chec
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let id = catalogue.resolve(&key.environment)?.spec.target.id();
     let target = world.target(&id, &key.source)?;
-    engines::follow(daemon, &id, &target);
+    targets::follow(daemon, &id, &target);
     world.keep_only(key, Some(&id));
     Ok((checkout, target))
 }

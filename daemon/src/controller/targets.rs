@@ -1,4 +1,4 @@
-//! Follows the engines: what changes on one is a reason to look at the environment that it is of.
+//! Follows the targets: what changes on one is a reason to look at the environment that it is of.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,11 @@ use trueup_schema::TargetId;
 
 use super::Daemon;
 
-/// The engines that are followed, each from its first use on.
+/// The targets that are followed, each from its first use on.
 #[derive(Default)]
-pub(crate) struct Engines(Mutex<BTreeMap<TargetId, (Docker, AbortHandle)>>);
+pub(crate) struct Targets(Mutex<BTreeMap<TargetId, (Docker, AbortHandle)>>);
 
-impl Engines {
+impl Targets {
     /// Follows only those that are named from now on.
     pub(crate) fn keep(&self, is_named: impl Fn(&TargetId) -> bool) {
         for (_, (_, task)) in self.all().extract_if(.., |id, _| !is_named(id)) {
@@ -30,9 +30,9 @@ impl Engines {
     }
 }
 
-/// Follows an engine until the daemon stops, in place of another one of that name, unless that is done already.
+/// Follows a target until the daemon stops, in place of another one of that name, unless that is done already.
 pub(crate) fn follow(daemon: &Arc<Daemon>, id: &TargetId, target: &Docker) {
-    let mut followed = daemon.engines.all();
+    let mut followed = daemon.targets.all();
     if followed.get(id).is_some_and(|(known, _)| known.is_same(target)) {
         return;
     }
