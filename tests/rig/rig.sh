@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The test rig: real engines, registries and a Git server on this machine, for the tests of trueup. See README.md.
 #
-#   rig.sh up                 start every part that is not running, and say which could not be started and why
+#   rig.sh up [PART...]       start what is not running of these parts, or of the usual ones, and say what could not be
+#                             started and why
 #   rig.sh down               stop and remove everything that `up` made
 #   rig.sh status             one line a part
 #   rig.sh env                how to reach the parts, as KEY=value lines
-#   rig.sh restart ENGINE     start engine20 or engine29 again, also after it was killed
+#   rig.sh restart PART       start engine20 or engine29 again, also after it was killed
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,7 +15,10 @@ data=${TRUEUP_RIG_DATA:-/var/lib/trueup-rig} # what needs a real disk: gone afte
 # shellcheck disable=SC2034 # the files of lib use it
 first_port=${TRUEUP_RIG_FIRST_PORT:-18700}
 PATH=$PATH:/usr/sbin:/sbin
-parts=(engine20 engine29 registry20 registry29 git)
+usual=(engine20 engine29 registry20 registry29 git)
+parts=("${usual[@]}")
+declare -A stands_on=([registry20]=engine20 [registry29]=engine29)
+declare -A wanted=() # the parts that this `up` is about
 
 for file in parts packages namespaces engines images registries git; do
   # shellcheck source=/dev/null
@@ -22,18 +26,17 @@ for file in parts packages namespaces engines images registries git; do
 done
 
 up() {
-  local began=$SECONDS
+  local began=$SECONDS part
+  choose_parts "$@"
   prepare_folders
   install_missing_packages
   make_secret registry-password
   make_secret git-token
   choose_namespaces
 
-  attempt engine20 start_engine20
-  attempt engine29 start_engine29
-  attempt registry20 start_registry registry20
-  attempt registry29 start_registry registry29
-  attempt git start_git
+  for part in "${parts[@]}"; do
+    if [[ ${wanted[$part]:-} ]]; then attempt "$part" start_part "$part"; fi
+  done
   settle
 
   fill_if_up engine20 registry20
@@ -45,10 +48,34 @@ up() {
   echo "up in $((SECONDS - began)) s"
 }
 
+choose_parts() {
+  local part
+  if (($# == 0)); then set -- "${usual[@]}"; fi
+  for part in "$@"; do
+    [[ " ${parts[*]} " == *" $part "* ]] || fail "there is no part '$part', only ${parts[*]}"
+    wanted[$part]=yes
+    if [[ ${stands_on[$part]:-} ]]; then wanted[${stands_on[$part]}]=yes; fi
+  done
+}
+
+start_part() {
+  case $1 in
+    registry*) start_registry "$1" ;;
+    *) "start_$1" ;;
+  esac
+}
+
+remove_part() {
+  case $1 in
+    engine*) remove_engine "$1" ;;
+    *) stop "$1" ;;
+  esac
+}
+
 # A registry is of use only together with an engine that can push the test images to it.
 fill_if_up() {
   local engine=$1 registry=$2
-  if is_missing "$registry"; then return; fi
+  if [[ ! ${wanted[$registry]:-} ]] || is_missing "$registry"; then return; fi
   if is_missing "$engine"; then
     attempt "$registry" fail "its engine is missing: $(cat "$rig/$engine/missing")"
   else
@@ -56,16 +83,22 @@ fill_if_up() {
   fi
 }
 
+# Only what this rig has started is touched: names of namespaces, bridges and control groups are the same in every rig.
 down() {
-  local part
-  for part in "${parts[@]}"; do mkdir -p "$rig/$part"; done
-  attempt git stop git
-  attempt registry20 stop registry20
-  attempt registry29 stop registry29
-  attempt engine20 remove_engine engine20
-  attempt engine29 remove_engine engine29
-  settle
+  local part made=()
   for part in "${parts[@]}"; do
+    if [[ -d $rig/$part || -d $data/$part ]]; then made+=("$part"); fi
+  done
+  for part in "${made[@]}"; do
+    mkdir -p "$rig/$part"
+    if [[ $part != engine* ]]; then attempt "$part" remove_part "$part"; fi
+  done
+  settle
+  for part in "${made[@]}"; do
+    if [[ $part == engine* ]]; then attempt "$part" remove_part "$part"; fi
+  done
+  settle
+  for part in "${made[@]}"; do
     if is_missing "$part"; then fail "$part is still there: $(cat "$rig/$part/missing")"; fi
   done
   remove_namespaces
@@ -89,7 +122,7 @@ status() {
 
 prepare_folders() {
   local part
-  for part in "${parts[@]}"; do
+  for part in "${!wanted[@]}"; do
     mkdir -p "$rig/$part" "$data/$part" 2>/dev/null ||
       fail "cannot write to $rig and $data: be root, or set TRUEUP_RIG_DIR and TRUEUP_RIG_DATA"
   done
@@ -105,11 +138,18 @@ write_env() {
   for part in "${parts[@]}"; do
     if is_missing "$part"; then
       echo "TRUEUP_RIG_MISSING_${part^^}=\"$(tr -d '"\\`$' <"$rig/$part/missing")\""
-    else
+    elif [[ -e $rig/$part/env ]]; then
       cat "$rig/$part/env"
     fi
   done | awk '!seen[$0]++' >"$rig/env.new"
   mv "$rig/env.new" "$rig/env"
+}
+
+restart() {
+  case $1 in
+    engine20 | engine29) restart_engine "$1" ;;
+    *) fail "'$1' cannot be restarted, only engine20 and engine29" ;;
+  esac
 }
 
 one_at_a_time() {
@@ -118,10 +158,10 @@ one_at_a_time() {
 }
 
 case ${1:-} in
-  up) one_at_a_time && up ;;
+  up) one_at_a_time && up "${@:2}" ;;
   down) one_at_a_time && down ;;
   status) status ;;
   env) cat "$rig/env" 2>/dev/null || fail "the rig is not up" ;;
-  restart) one_at_a_time && restart_engine "${2:?restart needs engine20 or engine29}" ;;
-  *) fail "usage: rig.sh up|down|status|env|restart ENGINE" ;;
+  restart) one_at_a_time && restart "${2:?restart needs a part}" ;;
+  *) fail "usage: rig.sh up [PART...]|down|status|env|restart PART" ;;
 esac

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2154
-# In which network namespace a part lives: the file $rig/PART/netns holds its name, and is empty for the host's.
+# In which network namespace a part lives: the file $rig/PART/netns holds its name. Without it, or when it is empty, it
+# is the host's.
 
 choose_namespaces() {
   local name20=''
@@ -11,13 +12,16 @@ choose_namespaces() {
   fi
   live_in "$name20" engine20 registry20
   live_in trg29 engine29 registry29
-  live_in '' git
 }
 
 live_in() {
   local name=$1 part
   shift
-  for part in "$@"; do echo "$name" >"$rig/$part/netns"; done
+  # The first is the one that the others stand on.
+  if [[ ! ${wanted[$1]:-} ]]; then return; fi
+  for part in "$@"; do
+    if [[ ${wanted[$part]:-} ]]; then echo "$name" >"$rig/$part/netns"; fi
+  done
   if [[ ! $name || $EUID -ne 0 ]] || ip -n "$name" link set lo up 2>/dev/null; then return; fi
   # A name may be left of a namespace that is gone.
   ip netns delete "$name" 2>/dev/null || true
@@ -27,7 +31,7 @@ live_in() {
 # door_of PART: the words to put before a command so that it runs in the part's namespace.
 door_of() {
   local name
-  name=$(cat "$rig/$1/netns")
+  name=$(cat "$rig/$1/netns" 2>/dev/null || true)
   if [[ $name ]]; then echo nsenter "--net=/run/netns/$name"; fi
 }
 
