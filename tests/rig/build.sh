@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs that Debian does not have (or has too old) from the Go module proxy.
 #
-#   build.sh FAMILY...      build what is not in the cache yet: docker, registry, compose
+#   build.sh FAMILY...      build what is not in the cache yet: docker, registry, compose, kubernetes
 #   build.sh --bin FAMILY   only print the folder of the family's programs
 #
 # A family is a folder with its own go.mod. Its programs land in a cache outside of the checkout, under a key made
@@ -36,6 +36,26 @@ recipe_compose() {
     "$compose/cmd"
 }
 
+recipe_kubernetes() {
+  local kubernetes=k8s.io/kubernetes/cmd
+  compile "$1" -ldflags "-s -w $(kubernetes_version)" \
+    "$kubernetes/kube-apiserver" "$kubernetes/kube-controller-manager" "$kubernetes/kubectl"
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/etcd" go.etcd.io/etcd/server/v3
+}
+
+# Clients parse a server's version and refuse one that was not stamped.
+kubernetes_version() {
+  local version major minor package
+  version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
+  IFS=. read -r major minor _ <<<"${version#v}"
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    echo "-X $package.gitVersion=$version -X $package.gitMajor=$major -X $package.gitMinor=$minor"
+  done | tr '\n' ' '
+}
+
+# What a recipe calls besides `compile`, so that it is part of the key.
+declare -A helpers_of=([kubernetes]=kubernetes_version)
+
 # --- how a recipe becomes a folder of the cache ---------------------------------------------------------------------
 
 compile() {
@@ -55,7 +75,8 @@ bin_of() {
   [[ -f $here/$family/go.sum ]] || fail "there is no family '$family' to build"
   key=$({
     cat "$here/$family/go.mod" "$here/$family/go.sum"
-    declare -f "recipe_$family" compile
+    # shellcheck disable=SC2086 # one word or none
+    declare -f "recipe_$family" compile ${helpers_of[$family]:-}
   } | sha256sum | cut -c1-16)
   echo "$cache/$family-$key/bin"
 }
@@ -91,6 +112,6 @@ fail() {
 export GOTOOLCHAIN=${GOTOOLCHAIN:-local}
 case ${1:-} in
   --bin) bin_of "${2:?--bin needs a family}" ;;
-  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker, registry or compose" ;;
+  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker, registry, compose or kubernetes" ;;
   *) for family in "$@"; do build "$family"; done ;;
 esac

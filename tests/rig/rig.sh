@@ -6,7 +6,7 @@
 #   rig.sh down               stop and remove everything that `up` made
 #   rig.sh status             one line a part
 #   rig.sh env                how to reach the parts, as KEY=value lines
-#   rig.sh restart PART       start engine20 or engine29 again, also after it was killed
+#   rig.sh restart PART       start engine20, engine29 or kubernetes again, also after it was killed
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,11 +16,11 @@ data=${TRUEUP_RIG_DATA:-/var/lib/trueup-rig} # what needs a real disk: gone afte
 first_port=${TRUEUP_RIG_FIRST_PORT:-18700}
 PATH=$PATH:/usr/sbin:/sbin
 usual=(engine20 engine29 registry20 registry29 git)
-parts=("${usual[@]}")
+parts=("${usual[@]}" kubernetes)
 declare -A stands_on=([registry20]=engine20 [registry29]=engine29)
 declare -A wanted=() # the parts that this `up` is about
 
-for file in parts packages namespaces engines images registries git; do
+for file in parts packages namespaces engines images registries git kubernetes; do
   # shellcheck source=/dev/null
   source "$here/lib/$file.sh"
 done
@@ -68,6 +68,7 @@ start_part() {
 remove_part() {
   case $1 in
     engine*) remove_engine "$1" ;;
+    kubernetes) stop_kubernetes ;;
     *) stop "$1" ;;
   esac
 }
@@ -148,7 +149,8 @@ write_env() {
 restart() {
   case $1 in
     engine20 | engine29) restart_engine "$1" ;;
-    *) fail "'$1' cannot be restarted, only engine20 and engine29" ;;
+    kubernetes) restart_kubernetes ;;
+    *) fail "'$1' cannot be restarted, only engine20, engine29 and kubernetes" ;;
   esac
 }
 
