@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the programs that Debian does not have (or has too old) from the Go module proxy.
 #
-#   build.sh FAMILY...      build what is not in the cache yet: docker, registry, compose, kubernetes
+#   build.sh FAMILY...      build what is not in the cache yet: docker, registry, compose, kubernetes,
+#                           node
 #   build.sh --bin FAMILY   only print the folder of the family's programs
 #
 # A family is a folder with its own go.mod. Its programs land in a cache outside of the checkout, under a key made
@@ -43,6 +44,15 @@ recipe_kubernetes() {
   CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$1/etcd" go.etcd.io/etcd/server/v3
 }
 
+# `ctr` is containerd's, and so of that version.
+recipe_node() {
+  local kubernetes=k8s.io/kubernetes/cmd plugins=github.com/containernetworking/plugins/plugins
+  compile "$1" -ldflags "-s -w $(kubernetes_version)" \
+    "$kubernetes/kubelet" "$kubernetes/kube-scheduler" "$kubernetes/kube-proxy"
+  compile "$1" "$plugins/main/bridge" "$plugins/main/loopback" "$plugins/ipam/host-local" "$plugins/meta/portmap"
+  (cd "$here/docker" && compile "$1" github.com/containerd/containerd/v2/cmd/ctr)
+}
+
 # Clients parse a server's version and refuse one that was not stamped.
 kubernetes_version() {
   local version major minor package
@@ -54,7 +64,7 @@ kubernetes_version() {
 }
 
 # What a recipe calls besides `compile`, so that it is part of the key.
-declare -A helpers_of=([kubernetes]=kubernetes_version)
+declare -A helpers_of=([kubernetes]=kubernetes_version [node]=kubernetes_version)
 
 # --- how a recipe becomes a folder of the cache ---------------------------------------------------------------------
 
@@ -112,6 +122,6 @@ fail() {
 export GOTOOLCHAIN=${GOTOOLCHAIN:-local}
 case ${1:-} in
   --bin) bin_of "${2:?--bin needs a family}" ;;
-  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker, registry, compose or kubernetes" ;;
+  '') fail "usage: build.sh [--bin] FAMILY..., where a family is docker, registry, compose, kubernetes or node" ;;
   *) for family in "$@"; do build "$family"; done ;;
 esac

@@ -16,11 +16,11 @@ data=${TRUEUP_RIG_DATA:-/var/lib/trueup-rig} # what needs a real disk: gone afte
 first_port=${TRUEUP_RIG_FIRST_PORT:-18700}
 PATH=$PATH:/usr/sbin:/sbin
 usual=(engine20 engine29 registry20 registry29 git)
-parts=("${usual[@]}" kubernetes)
-declare -A stands_on=([registry20]=engine20 [registry29]=engine29)
+parts=("${usual[@]}" kubernetes node)
+declare -A stands_on=([registry20]=engine20 [registry29]=engine29 [node]=kubernetes)
 declare -A wanted=() # the parts that this `up` is about
 
-for file in parts packages namespaces engines images registries git kubernetes; do
+for file in parts packages namespaces engines images registries git kubernetes node; do
   # shellcheck source=/dev/null
   source "$here/lib/$file.sh"
 done
@@ -35,10 +35,11 @@ up() {
   choose_namespaces
 
   for part in "${parts[@]}"; do
-    if [[ ${wanted[$part]:-} ]]; then attempt "$part" start_part "$part"; fi
+    if [[ ${wanted[$part]:-} && $part != node ]]; then attempt "$part" start_part "$part"; fi
   done
   settle
 
+  if [[ ${wanted[node]:-} ]]; then attempt node start_node; fi
   fill_if_up engine20 registry20
   fill_if_up engine29 registry29
   settle
@@ -69,6 +70,7 @@ remove_part() {
   case $1 in
     engine*) remove_engine "$1" ;;
     kubernetes) stop_kubernetes ;;
+    node) remove_node ;;
     *) stop "$1" ;;
   esac
 }

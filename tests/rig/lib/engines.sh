@@ -183,11 +183,11 @@ restore_host() {
   done
 }
 
-# What both engines use.
+# What both engines and the node use.
 remove_shared_folders() {
   local folders=(/sys/fs/cgroup/trueup-rig /sys/fs/cgroup/*/trueup-rig)
   if ! other_engine_runs; then
-    folders+=(/run/docker/plugins /run/docker /run/containerd/s /run/containerd)
+    folders+=(/run/docker/plugins /run/docker /run/containerd/s /run/containerd/runc /run/containerd)
   fi
   rmdir "${folders[@]}" 2>/dev/null || true
 }

@@ -10,6 +10,9 @@ declare -A user_of=(
   [admin]='admin,1,system:masters'
   [stranger]='stranger,2'
   [controller-manager]='system:kube-controller-manager,3'
+  [scheduler]='system:kube-scheduler,4'
+  [proxy]='system:kube-proxy,5'
+  [node]='system:node:rig,6,system:nodes'
 )
 
 start_kubernetes() {
@@ -20,6 +23,7 @@ start_kubernetes() {
   make_users "$folder"
   # Whoever has read a kubeconfig still trusts it after a restart.
   if [[ ! -s $folder/server.pem ]]; then make_certificates "$folder"; fi
+  if [[ ! -s $folder/kubelet-client.pem ]]; then make_kubelet_client "$folder"; fi
   audit_policy >"$folder/audit-policy.yaml"
 
   start_etcd
@@ -61,6 +65,12 @@ make_users() {
   if [[ ! -s $folder/accounts.pub ]]; then openssl ec -in "$folder/accounts.key" -pubout -out "$folder/accounts.pub"; fi
 }
 
+# How the API server shows a kubelet who it is: a certificate that is trusted as it is.
+make_kubelet_client() {
+  (umask 077 && openssl req -x509 -newkey ec -pkeyopt 'ec_paramgen_curve:P-256' -nodes -days 30 -subj '/CN=trueup rig' \
+    -keyout "$1/kubelet-client.key" -out "$1/kubelet-client.pem")
+}
+
 # What the cluster does by itself is left out, so that the log says what its users have asked for.
 audit_policy() {
   cat <<'YAML'
@@ -68,8 +78,9 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-  - {level: None, users: ['system:apiserver', 'system:kube-controller-manager']}
-  - {level: None, userGroups: ['system:serviceaccounts:kube-system']}
+  - level: None
+    users: ['system:apiserver', 'system:kube-controller-manager', 'system:kube-scheduler', 'system:kube-proxy']
+  - {level: None, userGroups: ['system:serviceaccounts:kube-system', 'system:nodes']}
   - {level: None, nonResourceURLs: ['/readyz']}
   - {level: Metadata}
 YAML
@@ -92,9 +103,11 @@ start_api_server() {
     launch kubernetes "$(kubernetes_program kube-apiserver)" --etcd-servers "unix://$folder/etcd/clients.sock" \
       --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --secure-port "${kubernetes_url##*:}" \
       --tls-cert-file "$folder/server.pem" --tls-private-key-file "$folder/server.key" \
-      --token-auth-file "$folder/tokens.csv" --authorization-mode RBAC --service-account-issuer "$kubernetes_url" \
+      --token-auth-file "$folder/tokens.csv" --authorization-mode Node,RBAC --service-account-issuer "$kubernetes_url" \
       --service-account-key-file "$folder/accounts.pub" --service-account-signing-key-file "$folder/accounts.key" \
       --audit-policy-file "$folder/audit-policy.yaml" --audit-log-path "$data/kubernetes/audit.log" \
+      --kubelet-client-certificate "$folder/kubelet-client.pem" --kubelet-client-key "$folder/kubelet-client.key" \
+      --kubelet-preferred-address-types InternalIP \
       --service-cluster-ip-range 10.203.0.0/24 --endpoint-reconciler-type none --allow-privileged=true
   fi
   await kubernetes 60 curl -fs --cacert "$folder/ca.pem" "$kubernetes_url/readyz"
@@ -109,8 +122,13 @@ start_controller_manager() {
       --use-service-account-credentials --service-account-private-key-file "$folder/accounts.key" \
       --root-ca-file "$folder/ca.pem"
   fi
-  await kubernetes/controller-manager 60 \
-    "$(kubernetes_program kubectl)" --kubeconfig "$folder/controller-manager/kubeconfig" get serviceaccount default
+  await kubernetes/controller-manager 60 kubectl_with "$folder/controller-manager/kubeconfig" get serviceaccount default
+}
+
+kubectl_with() {
+  local kubeconfig=$1
+  shift
+  "$(kubernetes_program kubectl)" --kubeconfig "$kubeconfig" "$@"
 }
 
 kubeconfig() {

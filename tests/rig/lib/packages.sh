@@ -12,6 +12,7 @@ declare -A package_of=(
   [git]=git
   [openssl]=openssl
   [curl]=curl
+  [nft]=nftables
   [promtool]=prometheus
   [systemd-analyze]=systemd
   [faketime]=faketime
@@ -25,6 +26,8 @@ installed() {
 install_missing_packages() {
   local program missing=() policy=/usr/sbin/policy-rc.d
   for program in "${!package_of[@]}"; do
+    # What only the node needs is not installed for the others.
+    if [[ $program == nft && ! ${wanted[node]:-} ]]; then continue; fi
     if ! installed "$program"; then missing+=("${package_of[$program]}"); fi
   done
   if ((${#missing[@]} == 0)) || ((EUID != 0)) || ! installed apt-get; then return; fi
