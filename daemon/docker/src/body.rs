@@ -101,7 +101,7 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Job => "job",
         Kind::Cron => "cron",
-        Kind::Network | Kind::Volume | Kind::Workload => "workload",
+        _ => "workload",
     }
 }
 

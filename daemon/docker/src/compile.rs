@@ -7,10 +7,10 @@ use std::{
 };
 
 use trueup_engine::{Identity, Wanted};
-use trueup_plan::{Declared, Desired, Kind, Live, Needs, Probe, ResourceId};
+use trueup_plan::{Declared, Desired, Kind, Live, Manner, Needs, Probe, ResourceId};
 use trueup_schema::{
     Problems, Report, ResolvedComponent,
-    manifest::{Dependency, Health, PortRef, Until, Update, Workload},
+    manifest::{Dependency, Health, PortRef, Until, Workload},
 };
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) fn compile(
     let addresses = Addresses::plan(&scene, &networks, &mut problems);
     let mut resources = BTreeMap::new();
     for (zone, spec) in &networks {
-        let declared = simple(to_spec(spec), scene.zone_places(zone.as_str()));
+        let declared = Declared::new(to_spec(spec), scene.zone_places(zone.as_str()));
         resources.insert(zone_resource(zone), declared);
     }
     let mut notes = BTreeSet::new();
@@ -81,6 +81,7 @@ pub(crate) fn compile(
         rules: rules(),
         prune: spec.sync.prune,
         max_deletes: spec.sync.max_deletes,
+        manner: Manner::Beside,
         notes: notes.into_iter().collect(),
     })
 }
@@ -114,21 +115,6 @@ pub(crate) fn container_ids(component: &ResolvedComponent) -> Vec<ResourceId> {
     (1..=replicas(component)).map(|replica| replica_resource(kind, &component.name, replica)).collect()
 }
 
-fn simple(spec: trueup_plan::Spec, places: trueup_schema::Places) -> Declared {
-    Declared {
-        spec,
-        places,
-        needs: Vec::new(),
-        probe: None,
-        update: Update::StopFirst,
-        serves: Vec::new(),
-        fetch: None,
-        inputs: None,
-        done: false,
-        irreversible: None,
-    }
-}
-
 /// Returns the resource of a component's volume.
 pub(crate) fn volume_resource(component: &ResolvedComponent, volume: &str) -> ResourceId {
     ResourceId {
@@ -149,7 +135,7 @@ fn volumes(component: &ResolvedComponent) -> impl Iterator<Item = (ResourceId, D
         }
         let driver = volume.driver.clone().unwrap_or_else(|| "local".to_owned());
         let spec = VolumeSpec { driver, owner: volume.owner.clone() };
-        (volume_resource(component, volume.name.as_str()), simple(to_spec(&spec), places))
+        (volume_resource(component, volume.name.as_str()), Declared::new(to_spec(&spec), places))
     })
 }
 
@@ -174,14 +160,13 @@ fn containers(
         let declared = Declared {
             done: inputs.as_ref().is_some_and(|inputs| scene.wanted.jobs_done.contains(inputs)),
             inputs,
-            spec: to_spec(&spec),
-            places: places.clone(),
             needs: needs(scene, component),
             probe: probe.clone().filter(|_| workload.is_long_running()),
             update: component.spec.update,
             serves: serves(component),
             fetch: fetch.clone(),
             irreversible: (workload == Workload::Job).then(|| "what the job does".to_owned()),
+            ..Declared::new(to_spec(&spec), places.clone())
         };
         (resource, declared)
     };

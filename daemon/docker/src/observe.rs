@@ -213,12 +213,8 @@ fn exists(
     spec: trueup_plan::Spec,
     labels: Option<&HashMap<String, String>>,
 ) -> Observed {
-    Observed {
-        handle: handle.unwrap_or_default(),
-        spec,
-        state: State { running: true, ..State::default() },
-        owner: labels.map(owner_of).unwrap_or_default(),
-    }
+    let state = State { running: true, ..State::default() };
+    Observed::new(handle.unwrap_or_default(), spec, state, labels.map(owner_of).unwrap_or_default())
 }
 
 /// Returns the containers in a network that are not the environment's, with their addresses.
@@ -314,12 +310,10 @@ fn add_containers(
             zones: &zones,
             key: &wanted.digest_key,
         };
-        let observed = Observed {
-            handle: found.id.clone().unwrap_or_default(),
-            spec: to_spec(&inspect::container(found, &reading)),
-            state: inspect::state(found),
-            owner: labels.map(owner_of).unwrap_or_default(),
-        };
+        let handle = found.id.clone().unwrap_or_default();
+        let spec = to_spec(&inspect::container(found, &reading));
+        let owner = labels.map(owner_of).unwrap_or_default();
+        let observed = Observed::new(handle, spec, inspect::state(found), owner);
         live.resources.insert(id, observed);
     }
     let needed: Vec<String> = hints.keys().map(|id| engine_name(identity, id)).collect();

@@ -39,7 +39,7 @@ pub(crate) struct History<'a> {
 
 impl<'a> History<'a> {
     pub(crate) fn new(input: &Input<'a>) -> Self {
-        let runs = input.live.resources.keys().any(|id| !id.kind.only_exists());
+        let runs = input.live.resources.keys().any(|id| id.unit().is_some());
         let first = input.applied.is_none() && !runs;
         Self { applied: input.applied, first }
     }
@@ -100,7 +100,7 @@ pub(crate) fn of_declared<'a>(
         return (!declared.done).then(|| run(input, history, id, (declared, observed)));
     }
     match observed {
-        None => Some(creation(history, id, declared)),
+        None => Some(creation(input, history, id, declared)),
         Some(observed) => difference(input, history, id, (declared, observed)),
     }
 }
@@ -110,6 +110,7 @@ pub(crate) fn deletion<'a>(input: &Input<'a>, id: &ResourceId, observed: &'a Obs
     let cause = History::new(input).cause_of_surplus(id);
     let mut change = blank(id, Action::Delete, How::Recreate, cause);
     change.since = since(input, id, cause);
+    asked(input, &mut change, Some(observed));
     Work { change, declared: None, observed: Some(observed), disturbed: false, around: false }
 }
 
@@ -137,7 +138,12 @@ pub(crate) fn forced<'a>(id: &ResourceId, of: (&'a Declared, &'a Observed), netw
     work
 }
 
-fn creation<'a>(history: History<'a>, id: &ResourceId, declared: &'a Declared) -> Work<'a> {
+fn creation<'a>(
+    input: &Input<'a>,
+    history: History<'a>,
+    id: &ResourceId,
+    declared: &'a Declared,
+) -> Work<'a> {
     let cause = history.cause_of_absence(id, declared);
     let mut change = blank(id, Action::Create, How::Recreate, cause);
     change.fields = headlines(id, declared, cause);
@@ -147,6 +153,7 @@ fn creation<'a>(history: History<'a>, id: &ResourceId, declared: &'a Declared) -
         .applied
         .filter(|_| cause == Cause::Drift)
         .and_then(|applied| applied.drift_since.get(id).copied());
+    asked(input, &mut change, None);
     Work { change, declared: Some(declared), observed: None, disturbed: true, around: false }
 }
 
@@ -165,6 +172,7 @@ fn run<'a>(
     };
     change.place = place(declared);
     change.irreversible.clone_from(&declared.irreversible);
+    asked(input, &mut change, observed);
     Work { change, declared: Some(declared), observed, disturbed: true, around: false }
 }
 
@@ -182,7 +190,7 @@ fn difference<'a>(
         None if state.is_none() => return None,
         None => Action::Start,
         Some(How::Recreate) => Action::Replace,
-        Some(How::InPlace | How::Restart | How::Refuse) => Action::Update,
+        Some(How::InPlace | How::Roll | How::Restart | How::Refuse) => Action::Update,
     };
     fields.extend(state);
     let how = fields.iter().map(|field| field.how).max().expect("there is a field or the function returned");
@@ -202,7 +210,8 @@ fn difference<'a>(
     change.fields = fields;
     change.place = place(declared);
     change.irreversible.clone_from(&declared.irreversible);
-    let disturbed = disturbs || how >= How::Restart;
+    asked(input, &mut change, Some(observed));
+    let disturbed = disturbs || how >= How::Roll;
     Some(Work { change, declared: Some(declared), observed: Some(observed), disturbed, around: false })
 }
 
@@ -219,7 +228,7 @@ fn fields(
         .into_iter()
         .map(|difference| {
             let path = difference.path();
-            let ruling = ruling(&input.desired.rules, id.kind, &path);
+            let ruling = ruling(input.desired, id, &path);
             interrupts |= ruling.interrupts;
             let text = file::text_change(&difference, input.texts);
             let line = text.as_ref().and_then(|text| file::changed_line(&declared.places, &path, text.line));
@@ -228,6 +237,7 @@ fn fields(
                 how: ruling.how,
                 place: line.or_else(|| declared.places.find(&path).cloned()),
                 diff: text.map(|text| text.diff),
+                by: observed.hand(&path).cloned(),
                 before: difference.before,
                 after: difference.after,
                 path,
@@ -252,6 +262,7 @@ fn check(history: History<'_>, id: &ResourceId, declared: &Declared) -> Option<F
         how: How::InPlace,
         place: declared.places.find(CHECK).cloned(),
         diff: None,
+        by: None,
     })
 }
 
@@ -275,6 +286,7 @@ fn condition(id: &ResourceId, observed: &Observed) -> Option<FieldChange> {
         how: if state.paused { How::Restart } else { How::InPlace },
         place: None,
         diff: None,
+        by: None,
     })
 }
 
@@ -284,7 +296,7 @@ fn headlines(id: &ResourceId, declared: &Declared, cause: Cause) -> Vec<FieldCha
         let keys: Vec<&str> = difference.keys.iter().map(String::as_str).collect();
         matches!(
             (id.kind, keys.as_slice()),
-            (_, ["image" | "subnet"] | ["image", "reference"] | ["ports", _, "publish"])
+            (_, [.., "image"] | ["subnet"] | ["image", "reference"] | ["ports", _, "publish"])
         )
     };
     diff::diff(&Value::Null, &declared.spec)
@@ -298,6 +310,7 @@ fn headlines(id: &ResourceId, declared: &Declared, cause: Cause) -> Vec<FieldCha
             cause,
             how: How::Recreate,
             diff: None,
+            by: None,
         })
         .collect()
 }
@@ -316,7 +329,15 @@ fn blank(id: &ResourceId, action: Action, how: How, cause: Cause) -> Change {
         since: None,
         place: None,
         irreversible: None,
+        preview: None,
+        noun: None,
     }
+}
+
+/// Adds what the target says of a change, and what it calls the thing.
+fn asked(input: &Input<'_>, change: &mut Change, observed: Option<&Observed>) {
+    change.preview = input.live.previews.get(&change.resource).cloned();
+    change.noun = observed.and_then(|observed| observed.noun.clone());
 }
 
 fn cause(fields: &[FieldChange]) -> Cause {
@@ -328,9 +349,9 @@ fn cause(fields: &[FieldChange]) -> Cause {
     }
 }
 
-/// Returns the field that forces a recreate or restart: the author's before what has drifted.
+/// Returns the field that forces more than a change in place: the author's before what has drifted.
 fn forcing(fields: &[FieldChange], how: How) -> Option<String> {
-    let forcing = fields.iter().filter(|field| field.how == how && how >= How::Restart);
+    let forcing = fields.iter().filter(|field| field.how == how && how >= How::Roll);
     forcing.min_by_key(|field| field.cause).map(|field| field.path.clone())
 }
 

@@ -20,6 +20,9 @@ pub struct Desired {
     pub target: String,
     /// The commit.
     pub revision: Revision,
+    /// How the target brings in a new version.
+    #[serde(default, skip_serializing_if = "Manner::is_beside")]
+    pub manner: Manner,
     /// Its resources.
     #[serde(with = "crate::resource::as_list")]
     pub resources: BTreeMap<ResourceId, Declared>,
@@ -33,11 +36,35 @@ pub struct Desired {
     pub notes: Vec<String>,
 }
 
+/// How a target brings in a new version of what runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Manner {
+    /// A new one is made beside the old, which is stopped; then the new one is started.
+    #[default]
+    Beside,
+    /// The target itself replaces what runs of one and the same resource, and what is created runs.
+    Rolling,
+}
+
+impl Manner {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_beside(&self) -> bool {
+        *self == Self::Beside
+    }
+}
+
 /// One declared resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Declared {
-    /// Its configuration.
+    /// Its configuration, as it is compared and shown.
     pub spec: Spec,
+    /// What the target is sent where that is not `spec` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Spec>,
+    /// How its own fields are changed; they come before the rules of its kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// Where each field of `spec` was written, by the field's path (`ports.sql.publish`).
     pub places: Places,
     /// What must be there before it starts.
@@ -56,6 +83,31 @@ pub struct Declared {
     pub done: bool,
     /// What cannot be undone once it has happened, in a few words.
     pub irreversible: Option<String>,
+}
+
+impl Declared {
+    /// Returns what only has to be there.
+    pub fn new(spec: Spec, places: Places) -> Self {
+        Self {
+            spec,
+            body: None,
+            rules: Vec::new(),
+            places,
+            needs: Vec::new(),
+            probe: None,
+            update: Update::default(),
+            serves: Vec::new(),
+            fetch: None,
+            inputs: None,
+            done: false,
+            irreversible: None,
+        }
+    }
+
+    /// Returns what the target is sent.
+    pub fn body(&self) -> &Spec {
+        self.body.as_ref().unwrap_or(&self.spec)
+    }
 }
 
 /// One thing that must be there before a resource starts.

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use trueup_schema::ComponentName;
 
 use crate::{
-    Action, Change, Desired, How, Input, Kind, Observed, Refusal, ResourceId, render::value, rule::ruling,
+    Action, Change, Desired, How, Input, Kind, Observed, Preview, Refusal, ResourceId, render::value,
+    resource::Unit, rule::ruling,
 };
 
 /// Returns whether the planner's own store and environment created it.
@@ -81,7 +81,7 @@ pub(crate) fn fields<'a>(desired: &Desired, changes: impl Iterator<Item = &'a Ch
     for change in changes {
         let refused = change.fields.iter().filter(|field| field.how == How::Refuse);
         refusals.extend(refused.map(|field| {
-            let reason = ruling(&desired.rules, change.resource.kind, &field.path).reason;
+            let reason = ruling(desired, &change.resource, &field.path).reason;
             let shown = |side: &Option<Value>| value::plain(side.as_ref());
             Refusal {
                 rule: "field".into(),
@@ -101,6 +101,20 @@ pub(crate) fn fields<'a>(desired: &Desired, changes: impl Iterator<Item = &'a Ch
     refusals
 }
 
+/// Returns one refusal for each change that the target itself would refuse.
+pub(crate) fn previews(changes: &[&Change]) -> Vec<Refusal> {
+    let refused = changes.iter().filter_map(|change| match &change.preview {
+        Some(Preview::Refused { why }) => Some(Refusal {
+            rule: "admission".into(),
+            message: format!("`{}` would be refused: {why}", change.resource),
+            help: None,
+            place: change.place.clone(),
+        }),
+        _ => None,
+    });
+    refused.collect()
+}
+
 fn help(kind: Kind, before: Option<&Value>) -> String {
     let back = match before {
         Some(before) => format!("set it back to {}", value::plain(Some(before))),
@@ -114,42 +128,43 @@ fn help(kind: Kind, before: Option<&Value>) -> String {
 
 /// How many components of those that run are deleted.
 pub(crate) struct Deleted {
-    deleted: usize,
+    gone: usize,
     total: usize,
+    /// What all of them are, as people read it.
+    noun: &'static str,
 }
 
 impl Deleted {
-    /// Counts components: one is deleted when nothing of it that runs is left.
+    /// Counts components, and what is none: one is deleted when nothing of it that runs is left.
     pub(crate) fn count(input: &Input<'_>, changes: &[&Change]) -> Self {
         let gone: BTreeSet<&ResourceId> = changes
             .iter()
             .filter(|change| change.action == Action::Delete)
             .map(|change| &change.resource)
             .collect();
-        let mut components: BTreeMap<&ComponentName, bool> = BTreeMap::new();
-        for (id, observed) in &input.live.resources {
-            let (Kind::Workload | Kind::Cron, Some(component)) = (id.kind, &id.component) else { continue };
-            if is_owned(input, observed) {
-                let stays = input
-                    .desired
-                    .resources
-                    .keys()
-                    .any(|other| runs(other.kind) && other.component.as_ref() == Some(component));
-                *components.entry(component).or_insert(true) &= gone.contains(id) && !stays;
+        let declared: BTreeSet<Unit<'_>> =
+            input.desired.resources.keys().filter_map(ResourceId::unit).collect();
+        let mut units: BTreeMap<Unit<'_>, bool> = BTreeMap::new();
+        let live = input.live.resources.iter().filter(|(id, _)| id.kind != Kind::Job);
+        for (id, observed) in live {
+            if let Some(unit) = id.unit().filter(|_| is_owned(input, observed)) {
+                *units.entry(unit).or_insert(true) &= gone.contains(id) && !declared.contains(&unit);
             }
         }
-        Self { deleted: components.values().filter(|gone| **gone).count(), total: components.len() }
+        let are_components = units.keys().all(|unit| matches!(unit, Unit::Component(_)));
+        let noun = if are_components { "components" } else { "components and objects" };
+        Self { gone: units.values().filter(|gone| **gone).count(), total: units.len(), noun }
     }
 
     /// Returns the share in percent, rounded down unless that would hide that it is over `limit`.
     pub(crate) fn percent(&self, limit: u8) -> u8 {
-        let down = self.deleted * 100 / self.total.max(1);
+        let down = self.gone * 100 / self.total.max(1);
         let shown = if self.is_over(limit) { down.max(usize::from(limit) + 1) } else { down };
         u8::try_from(shown.min(100)).unwrap_or(100)
     }
 
     fn is_over(&self, limit: u8) -> bool {
-        self.deleted * 100 > usize::from(limit) * self.total
+        self.gone * 100 > usize::from(limit) * self.total
     }
 
     /// Returns the refusal of a plan that deletes more than it may.
@@ -159,12 +174,12 @@ impl Deleted {
             return None;
         }
         let deletes =
-            changes.iter().any(|change| runs(change.resource.kind) && change.action == Action::Delete);
-        if deletes && !desired.resources.keys().any(|id| runs(id.kind)) {
+            changes.iter().any(|change| change.resource.unit().is_some() && change.action == Action::Delete);
+        if deletes && !desired.resources.keys().any(|id| id.unit().is_some()) {
             return Some(Refusal {
                 rule: "emptySource".into(),
                 message: format!(
-                    "`{}` declares no component any more, and {} {} there",
+                    "`{}` declares nothing any more, and {} {} there",
                     desired.revision.short(),
                     self.total,
                     if self.total == 1 { "is" } else { "are" },
@@ -180,19 +195,16 @@ impl Deleted {
         self.is_over(limit).then(|| Refusal {
             rule: "maxDeletes".into(),
             message: format!(
-                "{} of {} components would be deleted ({} %), more than the {limit} % of `sync.maxDeletes`",
-                self.deleted,
+                "{} of {} {} would be deleted ({} %), more than the {limit} % of `sync.maxDeletes`",
+                self.gone,
                 self.total,
+                self.noun,
                 self.percent(limit),
             ),
             help: Some(format!("if that is meant: `trueup apply {} --confirm-deletes`", desired.environment)),
             place: None,
         })
     }
-}
-
-fn runs(kind: Kind) -> bool {
-    !kind.only_exists()
 }
 
 /// Returns a refusal that prints the first cycle of needs, if there is one.

@@ -29,9 +29,9 @@ pub mod why;
 
 pub use applied::Applied;
 pub use contest::Contest;
-pub use desired::{Declared, Desired, Needs, Probe, Rule, Rules};
+pub use desired::{Declared, Desired, Manner, Needs, Probe, Rule, Rules};
 pub use digest::desired_digest;
-pub use live::{Foreign, Live, Observed, Owner, State};
+pub use live::{Foreign, Hand, Live, Observed, Owner, Preview, State};
 pub use plan::{Action, Cause, Change, FieldChange, Plan, PlanDigest, Refusal};
 pub use planner::{Input, NoTexts, Ownership, Texts, plan};
 pub use resource::{How, Kind, ResourceId, Spec};

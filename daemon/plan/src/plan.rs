@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trueup_schema::{EnvironmentName, Place, Revision};
 
-use crate::{Contest, Foreign, How, ResourceId, Step};
+use crate::{Contest, Foreign, Hand, How, Preview, ResourceId, Step};
 
 /// All changes of an environment, in order, with everything that a person asks about them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ pub struct Change {
     pub how: How,
     /// Why: `Intent` when at least one field is.
     pub cause: Cause,
-    /// The field that forces a recreate or restart.
+    /// The field that forces more than a change in place.
     pub forced_by: Option<String>,
     /// Its fields that differ; of a creation only those that a person wants to see.
     pub fields: Vec<FieldChange>,
@@ -136,6 +136,12 @@ pub struct Change {
     pub place: Option<Place>,
     /// What cannot be undone.
     pub irreversible: Option<String>,
+    /// What the target says of it; none where it cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+    /// What the target calls such a thing; none for a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noun: Option<String>,
 }
 
 impl Change {
@@ -162,12 +168,15 @@ pub struct FieldChange {
     pub place: Option<Place>,
     /// For a file whose text is known before and after: the unified diff, without its header.
     pub diff: Option<String>,
+    /// Who wrote the live value, where the target knows it and it was not us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Hand>,
 }
 
 /// Why a plan may not be applied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The rule: `maxDeletes`, `emptySource`, `owner`, `cycle`, `field`, `nameTaken`.
+    /// The rule: `maxDeletes`, `emptySource`, `owner`, `cycle`, `field`, `nameTaken`, `admission`.
     pub rule: String,
     /// What stands in the way.
     pub message: String,

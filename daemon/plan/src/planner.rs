@@ -76,6 +76,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let deleted = guard::Deleted::count(input, &changes);
     refusals.extend(deleted.refuse(input, &changes));
     refusals.extend(guard::cycle(input.desired));
+    refusals.extend(guard::previews(&changes));
     let order = steps(input, &acting, &mut refusals);
     let limit = input.desired.max_deletes.0;
     let reported: Vec<Change> = reported.into_iter().map(|work| work.change).collect();
@@ -226,7 +227,7 @@ fn steps(input: &Input<'_>, acting: &[Work<'_>], refusals: &mut Vec<Refusal>) ->
     if !refusals.is_empty() {
         return Order::default();
     }
-    order::order(acting, input.applied).unwrap_or_else(|cycle| {
+    order::order(acting, input).unwrap_or_else(|cycle| {
         let keys: Vec<String> = cycle.iter().map(|key| format!("`{key}`")).collect();
         refusals.push(Refusal {
             rule: "cycle".into(),

@@ -17,8 +17,12 @@ pub type Spec = Value;
 pub enum Kind {
     /// A network zone.
     Network,
+    /// What others stand in and would go with: a namespace, a definition of a kind.
+    Base,
     /// A named volume.
     Volume,
+    /// Anything else that only has to be there, such as a service or a configuration.
+    Object,
     /// One replica of a component that runs all the time.
     Workload,
     /// A component that runs once for its inputs.
@@ -35,7 +39,7 @@ impl Kind {
 
     /// Returns whether something would be lost with it, so that it is neither replaced nor removed.
     pub fn holds_data(self) -> bool {
-        self == Self::Volume
+        matches!(self, Self::Base | Self::Volume)
     }
 }
 
@@ -43,7 +47,9 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Network => "network",
+            Self::Base => "base",
             Self::Volume => "volume",
+            Self::Object => "object",
             Self::Workload => "workload",
             Self::Job => "job",
             Self::Cron => "cron",
@@ -54,7 +60,7 @@ impl fmt::Display for Kind {
 /// Which resource of an environment.
 ///
 /// The name is unique in its kind: a zone's name, `<component>-<volume>`, `<component>` for replica 1,
-/// `<component>-2` for the second.
+/// `<component>-2` for the second, `<kind>/<name>` for a base or an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ResourceId {
     /// Its kind.
@@ -65,10 +71,28 @@ pub struct ResourceId {
     pub component: Option<ComponentName>,
 }
 
+/// What a person counts: a component whatever it is made of, or what stands for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unit<'a> {
+    Component(&'a ComponentName),
+    Alone(&'a ResourceId),
+}
+
+impl ResourceId {
+    /// Returns what it is counted as; none for what is only there for something else.
+    pub(crate) fn unit(&self) -> Option<Unit<'_>> {
+        match (self.kind, &self.component) {
+            (Kind::Network | Kind::Volume, _) | (Kind::Base | Kind::Object, Some(_)) => None,
+            (_, Some(component)) => Some(Unit::Component(component)),
+            (_, None) => Some(Unit::Alone(self)),
+        }
+    }
+}
+
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Workload | Kind::Job | Kind::Cron => f.write_str(&self.name),
+            Kind::Base | Kind::Object | Kind::Workload | Kind::Job | Kind::Cron => f.write_str(&self.name),
             Kind::Network | Kind::Volume => write!(f, "{} {}", self.kind, self.name),
         }
     }
@@ -80,6 +104,8 @@ impl fmt::Display for ResourceId {
 pub enum How {
     /// While it runs.
     InPlace,
+    /// By the target, which replaces what runs of it one after the other.
+    Roll,
     /// By stopping and starting it.
     Restart,
     /// By a new one beside it that takes over.
@@ -115,10 +141,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_exists_is_made_before_what_runs_and_only_a_volume_holds_data() {
-        let kinds = [Kind::Network, Kind::Volume, Kind::Workload, Kind::Job, Kind::Cron];
+    fn what_only_exists_is_made_before_what_runs_and_some_of_it_holds_data() {
+        let kinds =
+            [Kind::Network, Kind::Base, Kind::Volume, Kind::Object, Kind::Workload, Kind::Job, Kind::Cron];
         assert!(kinds.is_sorted());
-        assert_eq!(kinds.map(Kind::only_exists), [true, true, false, false, false]);
-        assert_eq!(kinds.map(Kind::holds_data), [false, true, false, false, false]);
+        assert_eq!(kinds.map(Kind::only_exists), [true, true, true, true, false, false, false]);
+        assert_eq!(kinds.map(Kind::holds_data), [false, true, true, false, false, false, false]);
     }
 }

@@ -19,11 +19,11 @@ use trueup_engine::{
     recover, run,
 };
 use trueup_plan::{
-    Applied, Declared, Desired, Input, Kind, Needs, NoTexts, Ownership, Plan, Probe, ResourceId,
+    Applied, Declared, Desired, Input, Kind, Manner, Needs, NoTexts, Ownership, Plan, Probe, ResourceId,
 };
 use trueup_schema::{
     Places, Revision,
-    manifest::{Percent, RollbackWhen, Update},
+    manifest::{Percent, RollbackWhen},
 };
 use trueup_store::Sqlite;
 
@@ -44,18 +44,7 @@ fn zone() -> ResourceId {
 fn declared(spec: Value, needs: Vec<Needs>) -> Declared {
     let second = Duration::from_secs(1);
     let probe = Probe { check: json!({}), interval: second, timeout: second, startup: 30 * second };
-    Declared {
-        spec,
-        places: Places(BTreeMap::new()),
-        probe: (!needs.is_empty()).then_some(probe),
-        needs,
-        update: Update::StopFirst,
-        serves: Vec::new(),
-        fetch: None,
-        inputs: None,
-        done: false,
-        irreversible: None,
-    }
+    Declared { probe: (!needs.is_empty()).then_some(probe), needs, ..Declared::new(spec, Places::default()) }
 }
 
 /// An image of which `b` is never healthy.
@@ -84,6 +73,7 @@ fn desired(image: u8) -> Desired {
         rules: fake::rules(),
         prune: true,
         max_deletes: Percent(100),
+        manner: Manner::Beside,
         notes: Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ use trueup_engine::{
     store::{KEPT_REVISIONS, RunFilter},
 };
 use trueup_plan::{
-    Action, Applied, Cause, Change, Desired, How, Kind, Plan, PlanDigest, ResourceId, StepKey,
+    Action, Applied, Cause, Change, Desired, How, Kind, Manner, Plan, PlanDigest, ResourceId, StepKey,
 };
 use trueup_schema::{ContentDigest, Revision, manifest::Percent, snapshot::Files};
 use trueup_store::{Lease, Sqlite};
@@ -75,6 +75,7 @@ fn applied(commit: &str) -> Applied {
         rules: BTreeMap::new(),
         prune: true,
         max_deletes: Percent(30),
+        manner: Manner::Beside,
         notes: Vec::new(),
     };
     Applied { revision: revision(commit), desired, at: revision(commit).time, drift_since: BTreeMap::new() }
@@ -306,6 +307,8 @@ fn repair_of(resource: ResourceId) -> Change {
         since: None,
         place: None,
         irreversible: None,
+        preview: None,
+        noun: None,
     }
 }
 

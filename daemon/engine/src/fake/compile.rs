@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use trueup_plan::{Declared, Desired, How, Kind, Live, Needs, Probe, ResourceId, Rule};
+use trueup_plan::{Declared, Desired, How, Kind, Live, Manner, Needs, Probe, ResourceId, Rule};
 use trueup_schema::{Report, ResolvedComponent, manifest::Workload};
 
 use super::World;
@@ -61,6 +61,7 @@ impl Observe for World {
             rules: rules(),
             prune: resolved.spec.sync.prune,
             max_deletes: resolved.spec.sync.max_deletes,
+            manner: Manner::Beside,
             notes: Vec::new(),
         })
     }
@@ -81,9 +82,6 @@ fn declared(spec: serde_json::Value, component: Option<&ResolvedComponent>) -> D
     let job = component.is_some_and(|component| component.spec.workload == Workload::Job);
     Declared {
         inputs: job.then(|| spec.to_string()),
-        spec,
-        places: component.map(|component| component.places.clone()).unwrap_or_default(),
-        needs: Vec::new(),
         probe: component.filter(|_| !job).map(|_| Probe {
             check: json!({}),
             interval: startup / 30,
@@ -91,10 +89,7 @@ fn declared(spec: serde_json::Value, component: Option<&ResolvedComponent>) -> D
             startup,
         }),
         update: component.map(|component| component.spec.update).unwrap_or_default(),
-        serves: Vec::new(),
-        fetch: None,
-        done: false,
-        irreversible: None,
+        ..Declared::new(spec, component.map(|component| component.places.clone()).unwrap_or_default())
     }
 }
 

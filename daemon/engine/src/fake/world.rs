@@ -113,7 +113,7 @@ impl World {
         let resources = self.things().into_iter().map(|(id, thing)| {
             let state = State { running: thing.running, ..State::default() };
             let Thing { handle, spec, owner, .. } = thing;
-            (id, Observed { handle, spec, state, owner })
+            (id, Observed::new(handle, spec, state, owner))
         });
         Live { resources: resources.collect(), ..Live::default() }
     }

@@ -1,14 +1,11 @@
 //! From a sketch to a plan.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 use trueup_engine::{Identity, fake};
 use trueup_plan::{
-    Applied, Declared, Desired, Input, Kind, Live, Needs, NoTexts, Ownership, Plan, Probe, ResourceId,
+    Applied, Declared, Desired, Input, Kind, Live, Manner, Needs, NoTexts, Ownership, Plan, Probe, ResourceId,
 };
 use trueup_schema::{
     Places, Revision,
@@ -38,6 +35,7 @@ pub(crate) fn desired(sketch: &Sketch, jobs_done: &BTreeSet<String>) -> Desired 
         rules: fake::rules(),
         prune: true,
         max_deletes: Percent(100),
+        manner: Manner::Beside,
         notes: Vec::new(),
     }
 }
@@ -48,16 +46,13 @@ fn declared(id: &ResourceId, of: &sketch::Declared, jobs_done: &BTreeSet<String>
     let workload = id.kind == Kind::Workload;
     let inputs = (id.kind == Kind::Job).then(|| format!("{id} {}", of.spec));
     Declared {
-        spec: of.spec.clone(),
-        places: Places(BTreeMap::new()),
         needs: of.needs.iter().map(|on| Needs { on: on.clone(), ready: !on.kind.only_exists() }).collect(),
         probe: workload.then_some(probe),
         update: if of.spec["address"].is_null() { Update::StartFirst } else { Update::StopFirst },
-        serves: Vec::new(),
         fetch: workload.then(|| of.spec.clone()),
         done: inputs.as_ref().is_some_and(|inputs| jobs_done.contains(inputs)),
         inputs,
-        irreversible: None,
+        ..Declared::new(of.spec.clone(), Places::default())
     }
 }
 

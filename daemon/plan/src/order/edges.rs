@@ -159,7 +159,8 @@ pub(super) fn retire(
         let needs: BTreeSet<&ResourceId> =
             declared.into_iter().flat_map(|declared| &declared.needs).map(|need| &need.on).collect();
         for (other, other_key, _) in &leaving {
-            let below = needs.contains(other) || (other.kind == Kind::Network && id.kind > Kind::Network);
+            let holds = matches!(other.kind, Kind::Network | Kind::Base) && id.kind > other.kind;
+            let below = needs.contains(other) || holds;
             if below && !graph.waits_for(key, other_key) {
                 graph.after(other_key, key);
             }

@@ -11,6 +11,7 @@
 //! restart       update → restart ───────────→ verify
 //! network       stop what is attached → create network → create → start → verify
 //! job           create → run
+//! rolling       create ─────────────────────→ verify      update ─→ verify      (the target starts and stops)
 //! ```
 
 mod edges;
@@ -20,7 +21,7 @@ mod parts;
 
 pub(crate) use edges::is_attached;
 
-use crate::{Applied, Step, StepKey, change::Work};
+use crate::{Input, Step, StepKey, change::Work};
 
 /// Steps in an order that respects every `after`, and how many ranks they have.
 #[derive(Debug, Default)]
@@ -34,15 +35,17 @@ pub(crate) struct Order {
 /// # Errors
 ///
 /// The keys of the steps that wait for each other, when there is a cycle.
-pub(crate) fn order(works: &[Work<'_>], applied: Option<&Applied>) -> Result<Order, Vec<StepKey>> {
+pub(crate) fn order(works: &[Work<'_>], input: &Input<'_>) -> Result<Order, Vec<StepKey>> {
     let mut graph = graph::Graph::default();
-    let parts: Vec<parts::Parts<'_>> = works.iter().map(|work| parts::parts(&mut graph, work)).collect();
+    let manner = input.desired.manner;
+    let parts: Vec<parts::Parts<'_>> =
+        works.iter().map(|work| parts::parts(&mut graph, manner, work)).collect();
     edges::needs(&mut graph, &parts);
     edges::networks(&mut graph, &parts);
     edges::replicas(&mut graph, &parts);
     let mut early = edges::claims(&mut graph, &parts);
     early.extend(names::names(&mut graph, &parts));
-    edges::retire(&mut graph, &parts, &early, applied);
+    edges::retire(&mut graph, &parts, &early, input.applied);
     edges::fetch(&mut graph);
     graph.sort()
 }

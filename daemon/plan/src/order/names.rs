@@ -11,7 +11,7 @@ use super::{
     graph::Graph,
     parts::{Parts, UPDATE, aside},
 };
-use crate::{Act, Kind, Spec, StepKey};
+use crate::{Act, Spec, StepKey};
 
 /// The field of a configuration that says what the target calls the resource.
 const NAME: &str = "name";
@@ -76,7 +76,7 @@ fn wants<'a>(parts: &Parts<'a>) -> Option<&'a str> {
 }
 
 fn name<'a>(parts: &Parts<'_>, spec: Option<&'a Spec>) -> Option<&'a str> {
-    spec.filter(|_| parts.change().resource.kind > Kind::Volume)?.get(NAME).and_then(Value::as_str)
+    spec.filter(|_| !parts.change().resource.kind.only_exists())?.get(NAME).and_then(Value::as_str)
 }
 
 /// Returns the step in which it takes the name that it is declared with, and leaves the one that it has; or is no

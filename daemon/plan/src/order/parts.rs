@@ -9,7 +9,7 @@ use trueup_schema::manifest::{MAX_STOP_GRACE, Update};
 
 use super::graph::Graph;
 use crate::{
-    Act, Action, Aside, Change, Declared, How, Kind, Observed, StepKey,
+    Act, Action, Aside, Change, Declared, How, Kind, Manner, Observed, StepKey,
     change::{CHECK, STATE, Work},
 };
 
@@ -43,6 +43,8 @@ pub(super) struct Parts<'a> {
     pub(super) retire: Option<StepKey>,
     /// Whether the new one starts before the old one stops.
     pub(super) start_first: bool,
+    /// Whether what is created or updated runs.
+    pub(super) rolls: bool,
 }
 
 impl Parts<'_> {
@@ -58,7 +60,8 @@ impl Parts<'_> {
     pub(super) fn started(&self) -> Option<&StepKey> {
         let runs = [&self.start, &self.restart, &self.run].into_iter().flatten().next();
         let exists = || self.create.as_ref().or(self.update.as_ref());
-        runs.or_else(|| if self.change().resource.kind == Kind::Workload { None } else { exists() })
+        let starts_later = self.change().resource.kind == Kind::Workload && !self.rolls;
+        runs.or_else(|| if starts_later { None } else { exists() })
     }
 
     /// Returns the step after which it is ready; none when it is ready all the time.
@@ -70,13 +73,17 @@ impl Parts<'_> {
     pub(super) fn gates(&self) -> impl Iterator<Item = &StepKey> {
         let stop = self.stop.as_ref().filter(|_| !self.start_first && !self.work().around);
         let update = self.update.as_ref().filter(|_| self.work().disturbed);
-        [stop, update, self.start.as_ref(), self.restart.as_ref(), self.run.as_ref()].into_iter().flatten()
+        let create = self.create.as_ref().filter(|_| self.rolls);
+        [create, stop, update, self.start.as_ref(), self.restart.as_ref(), self.run.as_ref()]
+            .into_iter()
+            .flatten()
     }
 }
 
 /// Adds the steps of one change.
-pub(super) fn parts<'a>(graph: &mut Graph, work: &'a Work<'a>) -> Parts<'a> {
-    let mut parts = Parts { work: Some(work), ..Parts::default() };
+pub(super) fn parts<'a>(graph: &mut Graph, manner: Manner, work: &'a Work<'a>) -> Parts<'a> {
+    let rolls = manner == Manner::Rolling;
+    let mut parts = Parts { work: Some(work), rolls, ..Parts::default() };
     match (work.change.action, work.declared, work.observed) {
         (Action::Delete, _, Some(observed)) => {
             let act = Act::Retire { old: aside(observed) };
@@ -97,14 +104,19 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
     let (id, (declared, observed)) = (&work.change.resource, of);
     let fetch =
         declared.fetch.as_ref().map(|what| graph.add("fetch", id, Act::Fetch { what: what.clone() }, FETCH));
-    let act = Act::Create { spec: declared.spec.clone(), replaces: observed.map(aside) };
-    parts.create = Some(graph.add("create", id, act, CREATE));
-    if let Some(observed) = observed.filter(|old| old.state.is_up() && !id.kind.only_exists()) {
+    let act = Act::Create { spec: declared.body().clone(), replaces: observed.map(aside) };
+    // Under `Rolling` the old one must be gone before there can be a new one of its name.
+    let time = if parts.rolls && observed.is_some() { STOP } else { CREATE };
+    parts.create = Some(graph.add("create", id, act, time));
+    let stops = |old: &&Observed| old.state.is_up() && !id.kind.only_exists() && !parts.rolls;
+    if let Some(observed) = observed.filter(stops) {
         parts.stop = Some(graph.add("stop", id, Act::Stop { old: aside(observed) }, STOP));
     }
     match id.kind {
         Kind::Workload => {
-            parts.start = Some(graph.add("start", id, Act::Start { old: None }, START));
+            if !parts.rolls {
+                parts.start = Some(graph.add("start", id, Act::Start { old: None }, START));
+            }
             verify(graph, parts, declared);
         }
         Kind::Job => {
@@ -112,6 +124,7 @@ fn new_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Decl
             let time = declared.probe.as_ref().map_or(RUN, |probe| probe.startup);
             parts.run = Some(graph.add("run", id, Act::Run { inputs }, time));
         }
+        Kind::Base | Kind::Object => verify(graph, parts, declared),
         Kind::Network | Kind::Volume | Kind::Cron => {}
     }
     let Parts { create, stop, start, run, verify, .. } = &*parts;
@@ -140,13 +153,14 @@ fn same_one(graph: &mut Graph, parts: &mut Parts<'_>, work: &Work<'_>, of: (&Dec
     let fields: Vec<String> = fields.filter(|path| path != STATE && path != CHECK).collect();
     let spec_differs = !fields.is_empty();
     if spec_differs {
-        let act = Act::Update { before: old.clone(), after: declared.spec.clone(), fields };
+        let act = Act::Update { before: old.clone(), after: declared.body().clone(), fields };
         parts.update = Some(graph.add("update", id, act, UPDATE));
     }
-    if id.kind == Kind::Workload {
-        if !observed.state.is_up() {
+    if matches!(id.kind, Kind::Workload | Kind::Base | Kind::Object) {
+        let starts = id.kind == Kind::Workload && !parts.rolls;
+        if starts && !observed.state.is_up() {
             parts.start = Some(graph.add("start", id, Act::Start { old: Some(old) }, START));
-        } else if work.change.how == How::Restart {
+        } else if starts && work.change.how == How::Restart {
             parts.restart = Some(graph.add("restart", id, Act::Restart { old }, STOP));
         }
         let new_check = work.change.fields.iter().any(|field| field.path == CHECK);
@@ -167,5 +181,6 @@ fn verify(graph: &mut Graph, parts: &mut Parts<'_>, declared: &Declared) {
 }
 
 pub(super) fn aside(observed: &Observed) -> Aside {
-    Aside { handle: observed.handle.clone(), spec: observed.spec.clone(), running: observed.state.is_up() }
+    let spec = observed.body.as_ref().unwrap_or(&observed.spec).clone();
+    Aside { handle: observed.handle.clone(), spec, running: observed.state.is_up() }
 }

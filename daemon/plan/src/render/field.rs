@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::{
     line::Line,
     style::{Marks, Paint, Style},
@@ -17,9 +19,9 @@ const MOST_LINES: usize = 12;
 const CONTEXT: usize = 1;
 
 /// Returns the lines of a change's fields; a place is said once where several fields share it.
-pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
+pub(super) fn lines(change: &Change, style: &Style, now: Timestamp) -> Vec<Line> {
     let marks = style.marks();
-    let rows: Vec<Row<'_>> = rows(change, marks);
+    let rows: Vec<Row<'_>> = rows(change, marks, now);
     let column = rows.iter().filter(|row| !row.value.is_empty()).map(|row| row.label.chars().count()).max();
     let mut lines = Vec::new();
     let mut before = None;
@@ -29,7 +31,7 @@ pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
         if !row.value.is_empty() {
             line = line.add("   ").paint(Paint::Changed, row.value.clone());
         }
-        if let Some(note) = row.note {
+        if let Some(note) = &row.note {
             line = line.paint(Paint::Dim, format!("{}{note}", marks.dot));
         }
         let place = row.field.place.as_ref().filter(|place| before != Some(*place));
@@ -50,13 +52,13 @@ pub(super) fn lines(change: &Change, style: &Style) -> Vec<Line> {
 pub(super) struct Row<'a> {
     pub(super) label: String,
     pub(super) value: String,
-    pub(super) note: Option<&'static str>,
+    pub(super) note: Option<String>,
     pub(super) field: &'a FieldChange,
 }
 
 /// Returns one row a field, the one that forces the rest first. An image that has another name has another
 /// id too, which says nothing more. A file that comes or goes is one row, whatever fields it has.
-pub(super) fn rows(change: &Change, marks: Marks) -> Vec<Row<'_>> {
+pub(super) fn rows(change: &Change, marks: Marks, now: Timestamp) -> Vec<Row<'_>> {
     let mixed = change.fields.iter().map(|field| field.cause).collect::<BTreeSet<_>>().len() > 1;
     let mut whole = BTreeSet::new();
     let mut rows = Vec::new();
@@ -71,7 +73,10 @@ pub(super) fn rows(change: &Change, marks: Marks) -> Vec<Row<'_>> {
             }
             word.clone_into(&mut value);
         }
-        let note = (mixed && field.cause == Cause::Drift).then_some("drift, repaired along");
+        let along = (mixed && field.cause == Cause::Drift).then(|| "drift, repaired along".to_owned());
+        let hand = field.by.as_ref().map(|hand| words::hand(hand, now));
+        let notes: Vec<String> = along.into_iter().chain(hand).collect();
+        let note = (!notes.is_empty()).then(|| notes.join(", "));
         rows.push(Row { label, value, note, field });
     }
     rows

@@ -5,9 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trueup_schema::ComponentName;
-
-use crate::{Action, Cause, Change, How, Kind, Plan, ResourceId};
+use crate::{Action, Cause, Change, How, Kind, Plan, ResourceId, resource::Unit};
 
 /// One row.
 pub(super) struct Row<'a> {
@@ -17,20 +15,21 @@ pub(super) struct Row<'a> {
     pub(super) replicas: usize,
 }
 
-/// The networks or volumes that are created.
+/// The networks, volumes or objects of components that are created.
 pub(super) struct Created<'a> {
     pub(super) noun: &'static str,
     pub(super) ids: Vec<&'a ResourceId>,
 }
 
-/// Returns the networks, then the volumes that are created, where there are any.
+/// Returns the networks, then the volumes and the objects of components that are created, where there are any.
 pub(super) fn created(changes: &[Change]) -> Vec<Created<'_>> {
     let of = |kind, noun| {
         let ids: Vec<_> =
             changes.iter().filter(|c| is_summed(c) && c.resource.kind == kind).map(|c| &c.resource).collect();
         (!ids.is_empty()).then_some(Created { noun, ids })
     };
-    [of(Kind::Network, "network"), of(Kind::Volume, "volume")].into_iter().flatten().collect()
+    let nouns = [(Kind::Network, "network"), (Kind::Volume, "volume"), (Kind::Object, "object")];
+    nouns.into_iter().filter_map(|(kind, noun)| of(kind, noun)).collect()
 }
 
 /// Returns all other changes, by component; networks and volumes come first.
@@ -69,16 +68,14 @@ fn is_alike(one: &Change, other: &Change) -> bool {
 }
 
 fn is_summed(change: &Change) -> bool {
-    change.action == Action::Create && change.resource.kind.only_exists() && change.cause != Cause::Drift
+    change.action == Action::Create && change.resource.unit().is_none() && change.cause != Cause::Drift
 }
 
-/// Returns how many components stay as they are: those of which nothing changes.
+/// Returns how many components stay as they are, and what else is counted: those of which nothing changes.
 pub(super) fn unchanged(plan: &Plan) -> usize {
-    let runs = |id: &&ResourceId| !id.kind.only_exists();
-    let component = |id: &ResourceId| id.component.clone();
-    let moving = plan.changes.iter().chain(&plan.reported).map(|change| &change.resource);
-    let moving: BTreeSet<Option<ComponentName>> = moving.filter(runs).map(component).collect();
-    let still: BTreeSet<_> = plan.unchanged.iter().filter(runs).map(component).collect();
+    let moving = plan.changes.iter().chain(&plan.reported);
+    let moving: BTreeSet<Unit<'_>> = moving.filter_map(|change| change.resource.unit()).collect();
+    let still: BTreeSet<Unit<'_>> = plan.unchanged.iter().filter_map(ResourceId::unit).collect();
     still.difference(&moving).count()
 }
 

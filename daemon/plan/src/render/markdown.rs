@@ -12,7 +12,7 @@ use super::{
     group::{self, Row},
     text, value, words,
 };
-use crate::{Change, Plan};
+use crate::Plan;
 
 /// Returns the plan as GitHub-flavoured Markdown, ending with a line break.
 pub fn markdown(plan: &Plan, now: Timestamp) -> String {
@@ -51,7 +51,7 @@ pub fn markdown(plan: &Plan, now: Timestamp) -> String {
         }
     }
     for row in rows.iter().chain(&reported) {
-        details(&mut page, &row.name, row.change);
+        details(&mut page, row, now);
     }
     let foreign = plan.foreign.iter().map(|foreign| format!("{}: {}", foreign.what, foreign.why));
     for note in plan.notes.iter().cloned().chain(foreign) {
@@ -76,12 +76,12 @@ fn table_row(page: &mut String, row: &Row<'_>, sign: char, now: Timestamp) {
 }
 
 /// Writes the fields of one change, folded, with the differences of its files.
-fn details(page: &mut String, name: &str, change: &Change) {
-    let rows = field::rows(change, Style::default().marks());
+fn details(page: &mut String, row: &Row<'_>, now: Timestamp) {
+    let rows = field::rows(row.change, Style::default().marks(), now);
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(page, "\n<details><summary>{name}</summary>\n");
+    let _ = writeln!(page, "\n<details><summary>{}</summary>\n", row.name);
     for row in rows {
         let place = row.field.place.as_ref().map(|place| format!(" ({})", code(&words::place(place))));
         let value = if row.value.is_empty() { String::new() } else { format!(": {}", code(&row.value)) };

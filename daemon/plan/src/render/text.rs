@@ -81,7 +81,7 @@ fn body(plan: &Plan, style: &Style, now: Timestamp) -> Vec<Line> {
     }
     for row in &rows {
         lines.push(head(row, column, style, now));
-        lines.extend(details(row.change, style));
+        lines.extend(details(row.change, style, now));
     }
     for row in &reported {
         let drift = words::drift(row.change, now).unwrap_or_default();
@@ -92,7 +92,7 @@ fn body(plan: &Plan, style: &Style, now: Timestamp) -> Vec<Line> {
         lines.push(
             Line::new().add("  ").paint(Paint::Changed, "! ").add(format!("{:<column$}", row.name)).add(what),
         );
-        lines.extend(field::lines(row.change, style));
+        lines.extend(field::lines(row.change, style, now));
     }
     match group::unchanged(plan) {
         0 => {}
@@ -151,8 +151,11 @@ fn is_new(change: &Change) -> bool {
         || (change.action == Action::Run && change.fields.iter().all(|f| f.before.is_none()))
 }
 
-fn details(change: &Change, style: &Style) -> Vec<Line> {
-    let mut lines = if is_new(change) { Vec::new() } else { field::lines(change, style) };
+fn details(change: &Change, style: &Style, now: Timestamp) -> Vec<Line> {
+    let mut lines = if is_new(change) { Vec::new() } else { field::lines(change, style, now) };
+    if let Some(preview) = words::preview(change) {
+        lines.push(Line::new().paint(Paint::Changed, format!("      {preview}")));
+    }
     if let Some(irreversible) = &change.irreversible {
         let text = format!("      cannot be undone: {}", value::clean(irreversible));
         lines.push(Line::new().paint(Paint::Changed, text));

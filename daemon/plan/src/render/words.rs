@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use trueup_schema::{Place, Revision};
 
 use super::value;
-use crate::{Action, Cause, Change, How, Kind};
+use crate::{Action, Cause, Change, Hand, How, Kind, Preview};
 
 /// Returns how long ago something was, in the largest unit that fits: `20 s`, `2 min`, `3 h`, `3 d`.
 pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
@@ -54,6 +54,7 @@ pub(super) fn what(change: &Change) -> String {
         (Action::Run, _) => "run once".to_owned(),
         (Action::Replace, _) => because("recreate"),
         (Action::Update, How::Restart) => because("restart"),
+        (Action::Update, How::Roll) => because("roll out"),
         (Action::Update, _) if change.fields.iter().any(|field| field.path == "state") => {
             format!("in place, then start, because it {}", condition(change))
         }
@@ -63,13 +64,14 @@ pub(super) fn what(change: &Change) -> String {
 }
 
 fn delete(change: &Change) -> String {
-    let what = match change.resource.kind {
-        Kind::Network => "delete the network",
-        Kind::Volume => "delete the volume",
-        Kind::Workload | Kind::Job | Kind::Cron => "delete the container",
+    let noun = match (&change.noun, change.resource.kind) {
+        (Some(noun), _) => value::clean(noun),
+        (None, Kind::Network | Kind::Volume) => change.resource.kind.to_string(),
+        (None, _) => "container".to_owned(),
     };
+    let what = format!("delete the {noun}");
     match change.keeps.as_slice() {
-        [] => what.to_owned(),
+        [] => what,
         [one] => format!("{what}; its {one} stays"),
         more => format!("{what}; its {} stay", more.join(", ")),
     }
@@ -103,7 +105,8 @@ fn reason(change: &Change, path: &str) -> String {
         _ => "changed",
     };
     let secret = [&field.before, &field.after].into_iter().flatten().any(value::is_secret);
-    let word = match path.split(['.', '[']).next().unwrap_or(path) {
+    let (first, last) = (path.split(['.', '[']).next(), path.rsplit('.').next());
+    let word = match first.filter(|_| last != Some("image")).or(last).unwrap_or(path) {
         "files" if secret => "a secret".to_owned(),
         "files" => "a file".to_owned(),
         "image" => "the image".to_owned(),
@@ -112,6 +115,21 @@ fn reason(change: &Change, path: &str) -> String {
     };
     let was = if done == "changed" { "" } else { "was " };
     format!("{word} {was}{done}")
+}
+
+/// Returns who wrote a field, and when: `by kubectl-edit, 3 min ago`.
+pub(super) fn hand(hand: &Hand, now: Timestamp) -> String {
+    let ago = hand.at.map(|at| format!(", {} ago", age(at, now))).unwrap_or_default();
+    format!("by {}{ago}", value::clean(&hand.who))
+}
+
+/// Returns what is not known of a change that the target could not be asked about in full.
+pub(super) fn preview(change: &Change) -> Option<String> {
+    match change.preview.as_ref()? {
+        Preview::Verified | Preview::Refused { .. } => None,
+        Preview::SchemaOnly { why } => Some(format!("only its form was checked: {}", value::clean(why))),
+        Preview::Unknown { why } => Some(format!("not verified: {}", value::clean(why))),
+    }
 }
 
 /// Returns what drift there is and for how long; nothing for what the author changed.

@@ -53,7 +53,7 @@ fn an_empty_source_deletes_nothing() {
       - postgresql        delete the container; its volume postgresql-data stays
       - prometheus        delete the container
 
-    ✗ `3f9c2ab` declares no component any more, and 3 are there
+    ✗ `3f9c2ab` declares nothing any more, and 3 are there
       help: if that is meant: `trueup env destroy demo`, or `trueup apply demo --confirm-deletes`
     5 delete (100 % of the 30 % allowed) · intent 5
     refused: nothing is changed

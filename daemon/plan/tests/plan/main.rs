@@ -5,4 +5,5 @@ mod guards;
 mod order;
 mod printed;
 mod properties;
+mod rolling;
 mod world;

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use trueup_plan::{
-    Applied, Contest, Declared, Desired, How, Input, Kind, Live, Needs, Observed, Owner, Ownership, Plan,
-    Probe, ResourceId, Rule, Rules, State, Texts,
+    Applied, Contest, Declared, Desired, How, Input, Kind, Live, Manner, Needs, Observed, Owner, Ownership,
+    Plan, Probe, ResourceId, Rule, Rules, State, Texts,
     render::{Style, text},
 };
 use trueup_schema::{
@@ -126,6 +126,7 @@ impl World {
             rules: rules(),
             prune: true,
             max_deletes: Percent(30),
+            manner: Manner::Beside,
             notes: Vec::new(),
         };
         let live = Live::default();
@@ -159,18 +160,8 @@ impl World {
             Some(component) => format!("components/{component}.yaml:1:1"),
             None => "environments/demo/environment.yaml:8:5".into(),
         };
-        let declared = Declared {
-            spec,
-            places: Places(BTreeMap::from([(String::new(), place(&file))])),
-            needs: Vec::new(),
-            probe: None,
-            update: Update::StopFirst,
-            serves: Vec::new(),
-            fetch: None,
-            inputs: None,
-            done: false,
-            irreversible: None,
-        };
+        let places = Places(BTreeMap::from([(String::new(), place(&file))]));
+        let declared = Declared { update: Update::StopFirst, ..Declared::new(spec, places) };
         self.desired.resources.entry(id).or_insert(declared)
     }
 
@@ -323,10 +314,10 @@ pub(crate) fn probe() -> Probe {
 
 pub(crate) fn observed(id: &ResourceId, spec: &Value) -> Observed {
     let running = id.kind <= Kind::Workload;
-    Observed {
-        handle: format!("handle-of-{}", id.name),
-        spec: spec.clone(),
-        state: State { running, ..State::default() },
-        owner: Owner { store: STORE.into(), env_uid: UID.into(), run: "1".into() },
-    }
+    Observed::new(
+        format!("handle-of-{}", id.name),
+        spec.clone(),
+        State { running, ..State::default() },
+        Owner { store: STORE.into(), env_uid: UID.into(), run: "1".into() },
+    )
 }
