@@ -6,13 +6,14 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 /// For each crate, the crates of ours that it may depend on.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("trueup-schema", &[]),
     ("trueup-plan", &["trueup-schema"]),
     ("trueup-engine", &["trueup-plan", "trueup-schema"]),
     ("trueup-git", &["trueup-engine", "trueup-schema"]),
     ("trueup-secrets", &["trueup-engine", "trueup-schema"]),
     ("trueup-docker", &["trueup-engine", "trueup-plan", "trueup-schema"]),
+    ("trueup-kubernetes", &["trueup-engine", "trueup-plan", "trueup-schema"]),
     ("trueup-store", &["trueup-engine", "trueup-plan", "trueup-schema"]),
     (
         "trueup",
@@ -31,7 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 
 /// What a pure crate must not depend on.
 const PURE: [&str; 2] = ["trueup-schema", "trueup-plan"];
-const IMPURE: [&str; 6] = ["tokio", "tracing", "reqwest", "bollard", "gix", "rusqlite"];
+const IMPURE: [&str; 7] = ["tokio", "tracing", "reqwest", "bollard", "kube", "gix", "rusqlite"];
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
