@@ -78,11 +78,6 @@ fn is_at(step: &Segment, index: usize, item: &Value) -> bool {
     }
 }
 
-/// Returns the key fields of a step with their values.
-pub(super) fn keys_of(step: &Segment) -> Map<String, Value> {
-    key_fields(step).unwrap_or_default()
-}
-
 /// Returns what people call an item with these key fields: `80/TCP`.
 pub(super) fn key_name(text_of_keys: &str) -> String {
     let keys: Map<String, Value> = serde_json::from_str(text_of_keys).unwrap_or_default();

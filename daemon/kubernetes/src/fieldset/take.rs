@@ -8,7 +8,7 @@ use crate::object::Object;
 /// How lists with key fields are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// As lists, each item with its key fields.
+    /// As lists. A key field that is not in the set is a default, which the API server adds by itself.
     Wire,
     /// As maps, by the values of their key fields.
     Keyed,
@@ -57,19 +57,7 @@ impl FieldSet {
         let steps = items::pair(list, self.below.keys());
         steps.into_iter().zip(list).filter_map(move |(step, item)| {
             let step = step?;
-            let mut taken = self.below[step].of(item, form);
-            if let (Form::Wire, Some(taken), Some(item)) = (form, taken.as_object_mut(), item.as_object()) {
-                add_keys(taken, item, step);
-            }
-            Some((step, taken))
+            Some((step, self.below[step].of(item, form)))
         })
-    }
-}
-
-/// Adds the key fields of an item, also those that are nobody's because they are defaults.
-fn add_keys(taken: &mut Map<String, Value>, item: &Map<String, Value>, step: &Segment) {
-    for (key, value) in items::keys_of(step) {
-        let own = item.get(&key).cloned().unwrap_or(value);
-        taken.entry(key).or_insert(own);
     }
 }

@@ -129,7 +129,7 @@ fn values_are_taken_as_they_are_sent() {
         "metadata": {"labels": {"app.kubernetes.io/name": "web"}},
         "spec": {
             "containers": [{"name": "web", "image": "a:2", "args": ["x", "y"], "ports": [
-                {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}]}],
+                {"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80}]}],
             "nodeSelector": {"disk": "ssd"}
         }
     });
