@@ -1,5 +1,7 @@
 //! What an API server refuses, in one line, with whose matter it is.
 
+mod malformed;
+
 use std::{error::Error, fmt, sync::Arc};
 
 use kube::client::AuthError;
@@ -15,7 +17,7 @@ pub struct ApiError {
     pub code: Option<u16>,
     /// The API server's word for it: `Forbidden`, `Invalid`; or one of ours where no answer came.
     pub reason: String,
-    /// The API server's sentence. Empty where it is about a Secret: it may quote its data.
+    /// The API server's sentence, which may quote the object. Empty where it is about a Secret.
     pub message: String,
     /// Each field that is wrong, and the API server's word for why.
     pub causes: Vec<(String, String)>,
@@ -31,6 +33,8 @@ pub(crate) const TIMED_OUT: &str = "TimedOut";
 pub(crate) const UNTRUSTED: &str = "Untrusted";
 /// There is no proof of who asks.
 pub(crate) const NO_CREDENTIAL: &str = "NoCredential";
+/// An answer came that says, as if the server were broken, that the object has not the form of its kind.
+pub(crate) const MALFORMED: &str = "Malformed";
 /// An answer came that cannot be used.
 pub(crate) const UNREADABLE: &str = "Unreadable";
 
@@ -39,12 +43,14 @@ impl ApiError {
     pub(crate) fn answered(code: u16, status: &Value, about: &Arc<About>) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let causes = status["details"]["causes"].as_array().into_iter().flatten();
-        let message = if about.is_secret { String::new() } else { one_line(&text(&status["message"])) };
+        let causes = causes.map(|cause| (text(&cause["field"]), text(&cause["reason"])));
+        let said = text(&status["message"]);
+        let malformed = malformed::fields(&said).filter(|_| code == 500);
         Self {
             code: Some(code),
-            reason: text(&status["reason"]),
-            message,
-            causes: causes.map(|cause| (text(&cause["field"]), text(&cause["reason"]))).collect(),
+            reason: malformed.as_ref().map_or_else(|| text(&status["reason"]), |_| MALFORMED.to_owned()),
+            message: if about.is_secret { String::new() } else { one_line(&said) },
+            causes: malformed.unwrap_or_else(|| causes.collect()),
             about: Arc::clone(about),
         }
     }
@@ -81,6 +87,7 @@ impl ApiError {
 
     fn blame(&self) -> Blame {
         match (self.code, self.reason.as_str()) {
+            (_, MALFORMED) => Blame::Manifest,
             (None, UNREACHABLE | TIMED_OUT) | (Some(429 | 500..), _) => Blame::Away,
             (Some(404 | 409 | 410), _) => Blame::Moved,
             (None | Some(401 | 403), _) => Blame::Target,
@@ -229,6 +236,17 @@ mod tests {
     fn wrong_fields_are_named() {
         let error: TargetError = ApiError::answered(422, &invalid(), &about(false)).into();
         assert_eq!(error.causes, ["it is invalid: spec.x: aHVudGVyMg==", "spec.x: FieldValueInvalid"]);
+    }
+
+    #[test]
+    fn a_malformed_object_is_the_manifests_matter() {
+        let message =
+            "failed to create typed patch object (/a; /v1, Kind=Secret): .data.a: expected string, got &x{1}";
+        let error = ApiError::answered(500, &json!({"message": message}), &about(true));
+        assert_eq!(error.causes, [("data.a".to_owned(), "expected string".to_owned())]);
+        let error: TargetError = error.into();
+        assert_eq!(error.blame, Blame::Manifest);
+        assert_eq!(error.causes, ["the API server says 500 Malformed", "data.a: expected string"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
-use trueup_engine::TargetError;
+use trueup_engine::{Blame, TargetError};
 use trueup_kubernetes::{Apply, Object, Owners};
 
 use crate::{
@@ -20,6 +20,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
         ("traps::what_admission_changes_is_ours", admission),
         ("traps::what_cannot_change_is_refused_and_accepted_under_another_name", immutable),
         ("traps::a_refusal_of_a_secret_holds_nothing_of_it", secrecy),
+        ("traps::a_wrong_form_is_answered_like_a_broken_server", malformed),
         ("traps::an_annotation_raises_the_generation_of_a_deployment", generation),
     ]
 }
@@ -264,7 +265,6 @@ fn secrecy(cluster: &Cluster) -> Result<(), Failed> {
             json!({"type": "kubernetes.io/tls", "data": {"tls.crt": value}}),
             json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": value}}),
             json!({"metadata": {"labels": {"a": format!("{value}/{value}/")}}}),
-            json!({value: 1}),
         ] {
             let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}});
             for (key, wrong) in wrong.as_object().into_iter().flatten() {
@@ -279,6 +279,31 @@ fn secrecy(cluster: &Cluster) -> Result<(), Failed> {
             let text = format!("{error:?} {error} {:?}", TargetError::from(error.clone()));
             ensure(!text.contains(value) && !text.contains("hunter2"), text)?;
             ensure(matches!(error.code, Some(400 | 422 | 500)), format!("{wrong}: {error:?}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// It is the manifest's matter all the same, and the field is named.
+fn malformed(cluster: &Cluster) -> Result<(), Failed> {
+    in_world(cluster, async |world| {
+        let pods = "/spec/template/spec/containers/0";
+        for (place, value, field) in [
+            ("/spec/replicas", json!("three"), Some("spec.replicas")),
+            ("/spec", json!({"replicsa": 1}), Some("spec.replicsa")),
+            ("/metadata/labels/a", json!(1), Some("metadata.labels.a")),
+            (
+                &format!("{pods}/env"),
+                json!([{"name": "A"}, {"name": "A"}]),
+                Some(r#"spec.template.spec.containers[name="web"].env"#),
+            ),
+            (&format!("{pods}/resources/limits/cpu"), json!("much"), None),
+        ] {
+            let wrong = with(&world, deployment(), place, value);
+            let error = world.apply(&wrong, DRY).await.err().ok_or(format!("{place}: accepted"))?;
+            let fields: Vec<_> = error.causes.iter().map(|(field, _)| field.as_str()).collect();
+            assert_eq!((error.code, fields), (Some(500), Vec::from_iter(field)), "{place}");
+            assert_eq!(TargetError::from(error).blame, Blame::Manifest, "{place}");
         }
         Ok(())
     })
