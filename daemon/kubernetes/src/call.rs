@@ -41,7 +41,10 @@ impl Kubernetes {
         let began = Instant::now();
         let mut waits = 0;
         loop {
+            // The time is the API server's: that of waiting for a turn is not counted.
+            let turn = self.0.gate.acquire().await.expect("the gate is never closed");
             let attempt = tokio::time::timeout(ask.limit, self.attempt(ask)).await;
+            drop(turn);
             let (response, document) = attempt.unwrap_or_else(|_| {
                 let seconds = ask.limit.as_secs();
                 Err(ApiError::unanswered(TIMED_OUT, format!("no answer within {seconds}s"), &ask.about))
@@ -64,7 +67,6 @@ impl Kubernetes {
 
     /// Sends a request once, and reads what comes.
     async fn attempt(&self, ask: &Ask) -> Result<(Response<()>, Result<Value, ApiError>), ApiError> {
-        let _permit = self.0.gate.acquire().await.expect("the gate is never closed");
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let request = Request::builder()
             .method(&ask.method)

@@ -90,7 +90,7 @@ impl ApiError {
             (_, MALFORMED) => Blame::Manifest,
             (None, UNREACHABLE | TIMED_OUT) | (Some(429 | 500..), _) => Blame::Away,
             (Some(404 | 409 | 410), _) => Blame::Moved,
-            (None | Some(401 | 403), _) => Blame::Target,
+            (None | Some(300..=399 | 401 | 403), _) => Blame::Target,
             (Some(_), _) => Blame::Manifest,
         }
     }
@@ -202,6 +202,7 @@ mod tests {
     #[test]
     fn whoever_can_mend_it_is_blamed() {
         for (code, blame) in [
+            (302, Blame::Target),
             (400, Blame::Manifest),
             (401, Blame::Target),
             (403, Blame::Target),

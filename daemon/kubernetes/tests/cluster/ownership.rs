@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     vec![
         ("ownership::what_was_applied_is_covered", applied),
+        ("ownership::a_dry_run_of_what_was_applied_shows_no_difference", no_difference),
         ("ownership::what_is_taken_from_an_object_can_be_sent_as_it_is", sent_again),
         ("ownership::what_is_declared_in_words_is_covered_whatever_happens", in_words),
         ("ownership::what_an_edit_changes_is_not", edited),
@@ -95,6 +96,28 @@ fn applied(cluster: &Cluster) -> Result<(), Failed> {
         let (definition, _) = definition(&world.namespace);
         world.is_covered(&definition, "a definition").await?;
         world.kubectl(&["delete", "crd", definition.name(), "--wait=false"])?;
+        Ok(())
+    })
+}
+
+/// What the API server would store is compared with what it has stored, so that no spelling or default counts.
+fn no_difference(cluster: &Cluster) -> Result<(), Failed> {
+    in_world(cluster, async |world| {
+        let mut declared = Vec::new();
+        for document in all() {
+            declared.push(world.declare(document).await?);
+        }
+        declared.push(world.defined().await?);
+        for declared in declared {
+            let live = world.live(&declared).await?;
+            let how = Apply { dry_run: true, force: true };
+            let would: Object = world.apply(&declared, how).await?.object.into();
+            let fields = Owners::of(&live).ours.union(&Owners::of(&would).ours);
+            ensure(fields == Owners::of(&live).ours, format!("{declared:?}: other fields are ours"))?;
+            let (is, would) = (fields.keyed(&live), fields.keyed(&would));
+            ensure(is == would, format!("{declared:?}: {is} would be {would}"))?;
+        }
+        world.kubectl(&["delete", "crd", definition(&world.namespace).0.name(), "--wait=false"])?;
         Ok(())
     })
 }
