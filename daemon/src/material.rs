@@ -34,8 +34,13 @@ pub(crate) fn open(
 /// Returns a digest of what an environment wants: its manifests as resolved, and what is delivered. A commit
 /// that touches none of it has the same.
 pub(crate) fn intent(key: &DigestKey, wanted: &Wanted) -> Result<String, Failure> {
-    let Resolved { name, spec, components, .. } = &wanted.resolved;
-    let bytes = serde_json::to_vec(&(name, spec, components, &wanted.deliveries));
+    let Resolved { name, spec, components, objects, .. } = &wanted.resolved;
+    let of_components = (name, spec, components, &wanted.deliveries);
+    // Without plain objects it is what it was before there were any: a hold stays one.
+    let bytes = match objects.as_slice() {
+        [] => serde_json::to_vec(&of_components),
+        objects => serde_json::to_vec(&(of_components, objects)),
+    };
     bytes.map(|bytes| key.digest(&bytes)).map_err(|error| Failure::of(Kind::Internal, &error))
 }
 

@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod material;
 mod merge;
 pub mod names;
+mod objects;
 pub mod place;
 pub mod problems;
 mod read;
@@ -46,9 +47,10 @@ pub use json_schema::json_schema;
 pub use limits::Limits;
 pub use material::{Content, ContentDigest, Materials};
 pub use names::{
-    ComponentName, EnvironmentName, PortName, RepoPath, SourceName, TargetId, TargetName, VolumeName,
-    ZoneName,
+    ComponentName, EnvironmentName, NamespaceName, PortName, RepoPath, SourceName, TargetId, TargetName,
+    VolumeName, ZoneName,
 };
+pub use objects::PlainObject;
 pub use place::{Place, Places};
 pub use problems::Problems;
 pub use read::read;

@@ -20,6 +20,8 @@ pub struct Limits {
     pub aliases: usize,
     /// The problems of one file that are reported. Default: 50.
     pub problems: usize,
+    /// The bytes of one file with plain objects. Default: 4 MiB, what a cluster takes of one object with room to spare.
+    pub object_bytes: u64,
     /// The bytes of one file that is delivered, before and after it is computed. Default: 1 MiB.
     pub file_bytes: u64,
     /// The bytes of all files that are delivered to one environment. Default: 64 MiB.
@@ -38,6 +40,7 @@ impl Default for Limits {
             depth: 32,
             aliases: 1_000,
             problems: 50,
+            object_bytes: 4 << 20,
             file_bytes: 1 << 20,
             delivered_bytes: 64 << 20,
             fuel: 200_000,

@@ -126,17 +126,24 @@ label!(
     TargetName, "target name", 30
 );
 
+label!(
+    /// The name of a namespace of a cluster.
+    NamespaceName, "namespace name", 63
+);
+
 /// Which target: its kind, and its name among those of that kind. Written as `docker/local`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetId {
     /// A Docker Engine.
     Docker(TargetName),
+    /// A Kubernetes cluster.
+    Kubernetes(TargetName),
 }
 
 impl TargetId {
     /// Returns the name that the operator's configuration gives it.
     pub fn name(&self) -> &TargetName {
-        let Self::Docker(name) = self;
+        let (Self::Docker(name) | Self::Kubernetes(name)) = self;
         name
     }
 }
@@ -146,10 +153,11 @@ impl FromStr for TargetId {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         match text.split_once('/') {
             Some(("docker", name)) => name.parse().map(Self::Docker),
+            Some(("kubernetes", name)) => name.parse().map(Self::Kubernetes),
             _ => Err(InvalidName {
                 kind: "target",
                 text: text.to_owned(),
-                rule: "it must be `docker/` and a target name".into(),
+                rule: "it must be `docker/` or `kubernetes/`, and a target name".into(),
             }),
         }
     }
@@ -157,8 +165,10 @@ impl FromStr for TargetId {
 
 impl fmt::Display for TargetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Docker(name) = self;
-        write!(f, "docker/{name}")
+        match self {
+            Self::Docker(name) => write!(f, "docker/{name}"),
+            Self::Kubernetes(name) => write!(f, "kubernetes/{name}"),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     located::{Findings, Located},
     manifest::{ComponentSpec, EnvironmentSpec, PortSpec, Restart, Workload},
     merge::merge,
+    objects::{self, Objects},
     rules,
     shape::Shape,
     suggest,
@@ -119,9 +120,10 @@ impl Resolving<'_> {
         let endpoints = self.compute(&mut parts);
         let typed = self.typed(parts);
         self.check(&typed);
+        let objects = self.objects(&located);
         self.outcome.problems.sort();
         if !self.outcome.problems.iter().any(|problem| problem.severity == Severity::Error) {
-            let resolved = self.finish(typed, endpoints, located.places());
+            let resolved = self.finish(typed, endpoints, located.places(), objects);
             self.outcome.resolved = Some(resolved);
         }
     }
@@ -226,16 +228,24 @@ impl Resolving<'_> {
         self.outcome.problems.extend(found);
     }
 
+    fn objects(&mut self, located: &Located) -> Objects {
+        let snapshot = &self.catalogue.snapshot;
+        let mut findings = Findings { located, problems: &mut self.outcome.problems };
+        objects::read(&self.spec.manifests, snapshot.files.as_ref(), &self.catalogue.limits, &mut findings)
+    }
+
     fn finish(
         &self,
         typed: BTreeMap<ComponentName, Typed>,
         mut endpoints: BTreeMap<ComponentName, Vec<Endpoint>>,
         places: Places,
+        objects: Objects,
     ) -> Resolved {
         let folder = self.catalogue.environment_folder(self.name);
         let zones: BTreeMap<ComponentName, Option<ZoneName>> =
             typed.iter().map(|(name, part)| (name.clone(), part.spec.zone.clone())).collect();
         let mut inputs = vec!["trueup.yaml".parse().expect("it is a valid path"), self.file()];
+        inputs.extend(objects.files);
         let mut components = BTreeMap::new();
         for (name, mut part) in typed {
             fill_defaults(&mut part.spec);
@@ -265,6 +275,7 @@ impl Resolving<'_> {
             spec: self.spec.clone(),
             places,
             components,
+            objects: objects.objects,
             inputs,
         }
     }

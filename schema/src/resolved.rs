@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use serde::Serialize;
 
 use crate::{
-    ComponentName, ContentDigest, EnvironmentName, Place, Places, PortName, RepoPath, Revision, ZoneName,
+    ComponentName, ContentDigest, EnvironmentName, Place, Places, PlainObject, PortName, RepoPath, Revision,
+    ZoneName,
     manifest::{ComponentSpec, EnvironmentSpec, Protocol},
 };
 
@@ -24,6 +25,9 @@ pub struct Resolved {
     pub places: Places,
     /// Its components by name, patched; those that are not in `spec.components` are left out.
     pub components: BTreeMap<ComponentName, ResolvedComponent>,
+    /// The plain objects of its `manifests`, in the order of files and documents.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<PlainObject>,
     /// The Git blobs that went into it: manifests, files and secret files. Kept for a rollback.
     #[serde(skip)]
     pub inputs: BTreeMap<RepoPath, String>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Percent, Span};
-use crate::{ComponentName, TargetId, TargetName, ZoneName};
+use crate::{ComponentName, NamespaceName, RepoPath, TargetId, TargetName, ZoneName};
 
 /// One declared system on one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct EnvironmentSpec {
     pub zones: BTreeMap<ZoneName, ZoneSpec>,
     /// The components of this environment, from the catalogue.
     pub components: Vec<ComponentName>,
+    /// Files and folders with plain objects of a cluster, from the repository's root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<RepoPath>,
     /// What differs here: a merge patch (RFC 7396) on the Component of that name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("x-names" = "ComponentName", "x-patch" = "ComponentSpec"))]
@@ -42,18 +45,32 @@ pub struct EnvironmentSpec {
     pub encryption: Encryption,
 }
 
-/// A target by the name that the operator's configuration gives it.
+/// A target by the name that the operator's configuration gives it: an engine, or a namespace of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TargetRef {
     /// A Docker Engine. `local` exists by default.
-    pub docker: TargetName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<TargetName>,
+    /// A Kubernetes cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<TargetName>,
+    /// The namespace in it, which must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<NamespaceName>,
 }
 
 impl TargetRef {
     /// Returns which target it is.
+    ///
+    /// # Panics
+    ///
+    /// When neither kind is named, which no environment that was resolved has.
     pub fn id(&self) -> TargetId {
-        TargetId::Docker(self.docker.clone())
+        match (&self.docker, &self.kubernetes) {
+            (Some(name), _) => TargetId::Docker(name.clone()),
+            (None, name) => TargetId::Kubernetes(name.clone().expect("the rules ask for one of the two")),
+        }
     }
 }
 

@@ -17,11 +17,41 @@ pub(crate) fn check(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
         let help = "write labels of lower-case letters, digits and `-`, such as `dev.internal`";
         findings.error("domain", format!("`{domain}` is not a valid domain"), help);
     }
+    target(spec, findings);
     components(spec, findings);
     subnets(spec, findings);
     variables(spec, findings);
     sync(spec, findings);
     recipients(spec, findings);
+}
+
+fn target(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
+    let target = &spec.target;
+    match (&target.docker, &target.kubernetes) {
+        (None, None) => findings.error(
+            "target",
+            "the target has no kind",
+            "write `docker: local`, or `kubernetes: NAME` and `namespace: NAME`",
+        ),
+        (Some(_), Some(_)) => {
+            findings.error("target.kubernetes", "an environment has one target", "remove one of the two");
+        }
+        (None, Some(_)) if target.namespace.is_none() => findings.error(
+            "target.kubernetes",
+            "a cluster needs a `namespace`",
+            "write `namespace: NAME`; it must be there",
+        ),
+        (None, Some(_)) => {}
+        (Some(_), None) => {
+            if target.namespace.is_some() {
+                findings.error("target.namespace", "an engine has no namespaces", "remove `namespace`");
+            }
+            if !spec.manifests.is_empty() {
+                let help = "remove `manifests`, or write `kubernetes: NAME` in `target`";
+                findings.error("manifests", "an engine has no plain objects", help);
+            }
+        }
+    }
 }
 
 fn components(spec: &EnvironmentSpec, findings: &mut Findings<'_>) {
