@@ -28,7 +28,7 @@ pub(crate) fn open(
     let files = snapshot.files.as_ref();
     let opened = trueup_secrets::open(&resolved.secret_refs(), files, keys)?;
     let (deliveries, materials) = resolved.deliver(files, &opened, digest_key)?;
-    Ok(Wanted { resolved, deliveries, materials, digest_key: digest_key.share(), jobs_done })
+    Ok(Wanted { resolved, deliveries, materials, digest_key: digest_key.share(), jobs_done, before: None })
 }
 
 /// Returns a digest of what an environment wants: its manifests as resolved, and what is delivered. A commit

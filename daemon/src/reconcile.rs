@@ -147,20 +147,21 @@ pub(crate) async fn propose<S: Store, T: Observe>(
     let identity = store.establish(key).await?;
     let jobs_done = store.jobs_done(key).await?;
     let mut wanted = material::open(store.digest_key(), keys, request.snapshot, resolved, jobs_done)?;
+    wanted.before = store.applied(key).await?.map(Arc::new);
     let at = Instant::now();
     let live = target.observe(&identity, &wanted).await?;
     let observe = at.elapsed();
     let desired = target.compile(&identity, &wanted, &live)?;
-    let applied = store.applied(key).await?;
+    let applied = wanted.before.clone();
     let sync = &wanted.resolved.spec.sync;
     let contested =
         if request.patient && sync.self_heal { contested(store, key, sync).await? } else { Vec::new() };
-    let texts = material::Texts::collect(store, &wanted.materials, applied.as_ref()).await?;
+    let texts = material::Texts::collect(store, &wanted.materials, applied.as_deref()).await?;
     let plan = trueup_plan::plan(&Input {
         desired: &desired,
         intent: &material::intent(store.digest_key(), &wanted)?,
         live: &live,
-        applied: applied.as_ref(),
+        applied: applied.as_deref(),
         identity: Ownership { store: store.id(), env_uid: &identity.uid },
         texts: &texts,
         repairs: sync.self_heal || !request.patient,

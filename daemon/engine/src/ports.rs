@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, future::Future, sync::Arc, time::Duration}
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use trueup_plan::{Act, Desired, Live, Plan, ResourceId, Step};
+use trueup_plan::{Act, Applied, Desired, Live, Plan, ResourceId, Step};
 use trueup_schema::{
     ComponentName, Deliveries, DigestKey, EnvironmentName, Materials, Report, Resolved, Snapshot, SourceName,
 };
@@ -57,6 +57,8 @@ pub struct Wanted {
     pub digest_key: DigestKey,
     /// The input digests of the jobs that have succeeded before.
     pub jobs_done: std::collections::BTreeSet<String>,
+    /// What was applied last: its kinds are looked for where nothing of them is declared any more.
+    pub before: Option<Arc<Applied>>,
 }
 
 /// Reads a target. Holds nothing that writes.

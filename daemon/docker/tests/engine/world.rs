@@ -232,6 +232,7 @@ impl World {
             spec: serde_json::from_value(environment).unwrap(),
             places: Places::default(),
             components: components.collect(),
+            objects: Vec::new(),
             inputs: BTreeMap::new(),
         };
         Wanted {
@@ -240,6 +241,7 @@ impl World {
             materials: self.materials(),
             digest_key: key(),
             jobs_done: BTreeSet::new(),
+            before: None,
         }
     }
 
