@@ -1,6 +1,6 @@
 //! Collects every reason why a target cannot honour a manifest, each with its place.
 
-use crate::{Place, Problem, Report, Resolved, ResolvedComponent, Severity};
+use crate::{Place, PlainObject, Problem, Report, Resolved, ResolvedComponent, Severity};
 
 /// The reasons found so far.
 #[derive(Default)]
@@ -23,6 +23,18 @@ impl Problems {
     pub fn environment(&mut self, resolved: &Resolved, path: &str, message: impl Into<String>, help: &str) {
         let file = format!("environments/{}/environment.yaml", resolved.name);
         self.add(resolved.places.find(path).cloned(), &file, message.into(), help);
+    }
+
+    /// Adds a problem of a plain object.
+    pub fn object(
+        &mut self,
+        resolved: &Resolved,
+        object: &PlainObject,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        let file = format!("environments/{}/environment.yaml", resolved.name);
+        self.add(object.places.find("").cloned(), &file, message.into(), help);
     }
 
     fn add(&mut self, place: Option<Place>, file: &str, message: String, help: &str) {

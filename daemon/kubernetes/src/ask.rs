@@ -114,14 +114,44 @@ impl Resource {
         }
     }
 
+    /// Asks for all objects of a kind with these labels; in every namespace where none is named.
+    pub fn list(&self, namespace: Option<&str>, selector: &str, from: Option<&str>) -> Ask {
+        let mut path = self.folder(namespace);
+        let after = from.map(|token| format!("&continue={}", escaped(token))).unwrap_or_default();
+        write!(path, "?labelSelector={}&limit=500{after}", escaped(selector))
+            .expect("a string takes all that is written to it");
+        Ask::new(Method::GET, path, self.about("list", namespace, ""))
+    }
+
+    /// Asks for the deletion of the object of this identity, its dependents first.
+    pub fn delete(&self, namespace: Option<&str>, name: &str, uid: &str, dry_run: bool) -> Ask {
+        let mut options = serde_json::json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": uid},
+        });
+        if dry_run {
+            options["dryRun"] = serde_json::json!(["All"]);
+        }
+        Ask {
+            body: json(&options),
+            ..Ask::new(Method::DELETE, self.path(namespace, name), self.about("delete", namespace, name))
+        }
+    }
+
     fn path(&self, namespace: Option<&str>, name: &str) -> String {
+        format!("{}/{}", self.folder(namespace), escaped(name))
+    }
+
+    fn folder(&self, namespace: Option<&str>) -> String {
         let root = if self.gvk.group.is_empty() { "/api" } else { "/apis" };
         let mut path = format!("{root}/{}", self.gvk.api_version());
         if let (true, Some(namespace)) = (self.namespaced, namespace) {
             path.push_str("/namespaces/");
             path.push_str(&escaped(namespace));
         }
-        format!("{path}/{}/{}", self.plural, escaped(name))
+        format!("{path}/{}", self.plural)
     }
 
     fn about(&self, verb: &'static str, namespace: Option<&str>, name: &str) -> About {

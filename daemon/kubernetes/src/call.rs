@@ -92,7 +92,7 @@ impl Kubernetes {
     }
 
     /// Returns how many requests were sent.
-    pub fn requests(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.0.requests.load(Ordering::Relaxed)
     }
 }

@@ -80,6 +80,11 @@ impl ApiError {
         self.code == Some(404)
     }
 
+    /// Returns whether what was sent is refused as it is, and will be again.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.code, Some(400 | 403 | 422)) || self.reason == MALFORMED
+    }
+
     /// Returns whether something else is there, or was written, than the request says.
     pub fn is_conflict(&self) -> bool {
         self.code == Some(409)

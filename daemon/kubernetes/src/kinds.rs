@@ -69,6 +69,22 @@ impl Kubernetes {
         Ok(found)
     }
 
+    /// Returns every kind whose objects can be listed and deleted, each in one version.
+    pub(crate) async fn listed_kinds(&self) -> Result<Vec<Arc<Resource>>, TargetError> {
+        let mut known = self.0.kinds.0.lock().await;
+        if known.resources.is_empty() {
+            *known = self.discover().await?;
+        }
+        let can =
+            |resource: &&Arc<Resource>| ["list", "delete"].iter().all(|verb| resource.verbs.contains(*verb));
+        let named =
+            known.resources.values().filter(can).map(|resource| {
+                ((resource.gvk.group.clone(), resource.plural.clone()), Arc::clone(resource))
+            });
+        let once: BTreeMap<_, _> = named.collect();
+        Ok(once.into_values().collect())
+    }
+
     async fn discover(&self) -> Result<Known, TargetError> {
         let (core, groups) = tokio::try_join!(self.kinds_below("/api"), self.kinds_below("/apis"))?;
         let mut known = Known::default();

@@ -62,7 +62,7 @@ async fn a_request_waits_when_it_is_told_to() {
     let began = Instant::now();
     assert_eq!(kubernetes.call(&ask()).await.unwrap().object["a"], 1);
     assert!(began.elapsed() >= Duration::from_secs(1));
-    assert_eq!(kubernetes.requests(), 2);
+    assert_eq!(kubernetes.sent(), 2);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn it_waits_three_times_and_not_for_long() {
     let busy = answer("503 Service Unavailable", "Retry-After: 0\r\n", "");
     let kubernetes = cluster(vec![busy; 4]).await;
     assert_eq!(failure(&kubernetes, &ask()).await.code, Some(503));
-    assert_eq!(kubernetes.requests(), 4);
+    assert_eq!(kubernetes.sent(), 4);
     let long = answer("429 Too Many Requests", "Retry-After: 31\r\n", "");
     let kubernetes = cluster(vec![long]).await;
     assert_eq!(failure(&kubernetes, &ask()).await.code, Some(429));

@@ -30,9 +30,9 @@ fn kinds(cluster: &Cluster) -> Result<(), Failed> {
         assert_eq!((deployment.full_name().as_str(), deployment.namespaced), ("deployments.apps", true));
         let namespace = kubernetes.resource(&Gvk::new("v1", "Namespace")).await?.unwrap();
         assert!(!namespace.namespaced && namespace.verbs.contains("patch"));
-        assert_eq!(kubernetes.requests(), 2);
+        assert_eq!(kubernetes.sent(), 2);
         assert_eq!(kubernetes.resource(&Gvk::new("apps/v1", "Nonsense")).await?, None);
-        assert_eq!(kubernetes.requests(), 4, "what is not known is asked for");
+        assert_eq!(kubernetes.sent(), 4, "what is not known is asked for");
         Ok(())
     })
 }
