@@ -15,10 +15,12 @@ use serde_json::{Value, json};
 use trueup_docker::Endpoint;
 use trueup_engine::EnvKey;
 use trueup_git::Location;
+use trueup_kubernetes::Connection;
 use trueup_schema::{EnvironmentName, SourceName, Subnet, TargetName, manifest::Span};
 
 use crate::{
     failure::{Failure, Kind},
+    target::Address,
     world::git_failure,
 };
 
@@ -92,15 +94,66 @@ pub(crate) struct Source {
     pub(crate) environments: Option<Vec<EnvironmentName>>,
 }
 
-/// One engine.
+/// One engine, or one cluster.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Target {
     /// The Docker Engine: `unix:///var/run/docker.sock` or `tcp://host:port`.
-    pub(crate) docker: String,
+    #[serde(default)]
+    pub(crate) docker: Option<String>,
+    /// The Kubernetes cluster, and how it is reached.
+    #[serde(default)]
+    pub(crate) kubernetes: Option<Cluster>,
     /// The sources that may use it. Default: all.
     #[serde(default)]
     pub(crate) allow: Option<Vec<SourceName>>,
+}
+
+/// How a cluster is reached: by a kubeconfig, from inside of it, or at an address with a token.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "`inCluster` is what everybody calls it")]
+pub(crate) struct Cluster {
+    /// A file as `kubectl` reads it.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// One of its contexts. Default: its current one.
+    pub(crate) context: Option<String>,
+    /// Whether it may name programs that are run for credentials. Default: `false`.
+    pub(crate) allow_exec: bool,
+    /// Whether trueup runs in the cluster, and uses the service account of its pod. Default: `false`.
+    pub(crate) in_cluster: bool,
+    /// The address of the API server.
+    pub(crate) server: Option<String>,
+    /// A file with the token for it.
+    pub(crate) token_file: Option<PathBuf>,
+    /// A file with the authority that its certificate is checked against. Default: those of this machine.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl Cluster {
+    fn connection(&self) -> Result<Connection, Failure> {
+        let wrong = |message: &str, hint: &str| Failure::new(Kind::Config, message).hint(hint);
+        let ways =
+            "write one of `kubeconfig: FILE`, `inCluster: true`, and `server: URL` with `tokenFile: FILE`";
+        match (&self.kubeconfig, self.in_cluster, &self.server) {
+            (Some(file), false, None) => Ok(Connection::Kubeconfig {
+                file: file.clone(),
+                context: self.context.clone(),
+                allow_exec: self.allow_exec,
+            }),
+            (None, true, None) => Ok(Connection::InCluster),
+            (None, false, Some(url)) => match &self.token_file {
+                Some(token_file) => Ok(Connection::Server {
+                    url: url.clone(),
+                    token_file: token_file.clone(),
+                    ca_file: self.ca_file.clone(),
+                }),
+                None => Err(wrong("a server needs a token", "write `tokenFile: FILE`")),
+            },
+            (None, false, None) => Err(wrong("nothing says how the cluster is reached", ways)),
+            _ => Err(wrong("the cluster is reached in two ways", ways)),
+        }
+    }
 }
 
 /// Bounds on what a repository may hold. What is over them is refused with its place.
@@ -201,7 +254,12 @@ impl Config {
             }
         }
         for (name, target) in &self.targets {
-            target.endpoint().map_err(|failure| failure.at(&format!("targets.{name}.docker")))?;
+            let kind = match (&target.docker, &target.kubernetes) {
+                (Some(_), None) => ".docker",
+                (None, Some(_)) => ".kubernetes",
+                _ => "",
+            };
+            target.address().map_err(|failure| failure.at(&format!("targets.{name}{kind}")))?;
         }
         if self.parallel == 0 {
             let failure = Failure::new(Kind::Config, "no environment would ever be run");
@@ -247,9 +305,17 @@ impl Source {
 }
 
 impl Target {
-    /// Returns where the engine is.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, Failure> {
-        Ok(self.docker.parse::<Endpoint>()?)
+    /// Returns where it is.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        match (&self.docker, &self.kubernetes) {
+            (Some(docker), None) => Ok(Address::Docker(docker.parse::<Endpoint>()?)),
+            (None, Some(cluster)) => Ok(Address::Kubernetes(cluster.connection()?)),
+            (None, None) => Err(Failure::new(Kind::Config, "the target has no kind")
+                .hint("write `docker: ADDRESS` or `kubernetes: {...}`")),
+            (Some(_), Some(_)) => {
+                Err(Failure::new(Kind::Config, "the target has two kinds").hint("make two targets of it"))
+            }
+        }
     }
 }
 
@@ -350,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_source_and_target_are_read() {
+    fn the_documented_source_and_targets_are_read() {
         let text = include_str!("../../deploy/trueup-daemon.yaml");
         let text = text
             .replace("sources: []\n", "sources:\n")
@@ -360,7 +426,8 @@ mod tests {
         let config: Config =
             trueup_schema::read(&path, text.as_bytes(), &trueup_schema::Limits::default()).unwrap();
         assert_eq!(config.sources[0].interval, poll_interval());
-        assert_eq!(config.targets.len(), 1);
+        assert_eq!(config.targets.len(), 2);
+        config.check().unwrap();
     }
 
     fn read_text(text: &str) -> Config {
@@ -374,6 +441,20 @@ mod tests {
             ("sources: [{name: a, url: /x}, {name: a, url: /y}]", "sources.a: two sources have this name"),
             ("sources: [{name: a, url: \"ftp://x\"}]", "sources.a: "),
             ("targets: {local: {docker: \"ssh://x\"}}", "targets.local.docker: "),
+            ("targets: {a: {allow: [x]}}", "targets.a: the target has no kind"),
+            (
+                "targets: {a: {docker: \"unix:///x\", kubernetes: {inCluster: true}}}",
+                "targets.a: the target has two",
+            ),
+            ("targets: {a: {kubernetes: {}}}", "targets.a.kubernetes: nothing says how"),
+            (
+                "targets: {a: {kubernetes: {server: \"https://x\"}}}",
+                "targets.a.kubernetes: a server needs a token",
+            ),
+            (
+                "targets: {a: {kubernetes: {inCluster: true, kubeconfig: /x}}}",
+                "targets.a.kubernetes: the cluster is reached in two ways",
+            ),
             ("sources: [{name: a, url: /x, interval: 0s}]", "sources.a.interval: "),
             ("parallel: 0", "parallel: no environment"),
             ("subnetPool: [10.0.0.0/99]", "subnetPool: "),

@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod reconcile;
 mod show;
+mod target;
 mod telemetry;
 mod world;
 

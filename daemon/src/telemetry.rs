@@ -36,11 +36,15 @@ pub(crate) fn start(log: &Log) -> Level {
 /// The environment variable that says what is logged.
 const FILTER: &str = "TRUEUP_LOG";
 
-/// Returns what is logged. The engine's client would log whole requests, exposed secrets in them.
+/// The clients of targets would log whole requests and answers, secrets in them.
+const SILENT: [&str; 4] = ["bollard=off", "kube_client=off", "tower=off", "hyper_util=off"];
+
+/// Returns what is logged.
 fn filter(default: &str) -> EnvFilter {
     let wanted = std::env::var(FILTER).ok().and_then(|text| parse(&text).ok().flatten());
     let filter = wanted.unwrap_or_else(|| EnvFilter::new(default));
-    filter.add_directive("bollard=off".parse().expect("it is a valid directive"))
+    let silent = SILENT.into_iter().map(|directive| directive.parse().expect("it is a valid directive"));
+    silent.fold(filter, EnvFilter::add_directive)
 }
 
 /// Reads a filter; none where nothing is said. A word that is no level would be the name of a module that logs, and

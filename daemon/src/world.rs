@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use trueup_docker::{Docker, Endpoint, Locality, Settings};
+use trueup_docker::{Endpoint, Locality, Settings};
 use trueup_engine::{EnvKey, HeldBy, Holder, Store, StoreError, Watch};
 use trueup_git::{GitSource, Reference, SourceConfig};
 use trueup_schema::{EnvironmentName, SourceName, TargetId};
@@ -24,6 +24,7 @@ use crate::{
     config::{self, Config},
     failure::{Failure, Kind},
     show,
+    target::{Address, Target},
 };
 
 /// The target that is there without being named.
@@ -40,7 +41,7 @@ pub(crate) struct World {
     pub(crate) store: Sqlite,
     pub(crate) keys: Identities,
     /// One connection a target: what it is doing is known to every run.
-    targets: Mutex<BTreeMap<TargetId, Docker>>,
+    targets: Mutex<BTreeMap<TargetId, Target>>,
 }
 
 impl World {
@@ -106,15 +107,15 @@ impl World {
     }
 
     /// Connects to a target that the source may use.
-    pub(crate) fn target(&self, id: &TargetId, source: &SourceName) -> Result<Docker, Failure> {
+    pub(crate) fn target(&self, id: &TargetId, source: &SourceName) -> Result<Target, Failure> {
         allowed(&self.config, id, source)?;
-        let endpoint = endpoint(&self.config, id)?;
+        let address = address(&self.config, id)?;
         let settings = settings(&self.config)?;
         let mut targets = self.targets();
-        if let Some(connected) = targets.get(id).filter(|connected| *connected.endpoint() == endpoint) {
+        if let Some(connected) = targets.get(id).filter(|connected| connected.is_at(&address)) {
             return Ok(connected.clone());
         }
-        let connected = Docker::connect(&endpoint, settings)?;
+        let connected = Target::connect(&address, settings)?;
         targets.insert(id.clone(), connected.clone());
         Ok(connected)
     }
@@ -149,7 +150,7 @@ impl World {
     }
 
     /// Returns the targets that were connected to.
-    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<TargetId, Docker>> {
+    pub(crate) fn targets(&self) -> MutexGuard<'_, BTreeMap<TargetId, Target>> {
         // An insertion cannot leave the map half changed.
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,15 +209,27 @@ pub(crate) fn allowed(config: &Config, id: &TargetId, source: &SourceName) -> Re
 }
 
 /// Returns where a target is.
-pub(crate) fn endpoint(config: &Config, id: &TargetId) -> Result<Endpoint, Failure> {
+pub(crate) fn address(config: &Config, id: &TargetId) -> Result<Address, Failure> {
     let name = id.name();
-    match config.targets.get(name) {
-        Some(target) => target.endpoint(),
-        None if name.as_str() == LOCAL => match std::env::var("DOCKER_HOST") {
-            Ok(address) => Ok(address.parse()?),
-            Err(_) => Ok(Endpoint::default()),
+    match (id, config.targets.get(name)) {
+        (_, Some(target)) => {
+            let address = target.address()?;
+            let is_meant = matches!(
+                (id, &address),
+                (TargetId::Docker(_), Address::Docker(_)) | (TargetId::Kubernetes(_), Address::Kubernetes(_))
+            );
+            if is_meant {
+                return Ok(address);
+            }
+            let message = format!("the target `{name}` of the configuration is not `{id}`");
+            Err(Failure::new(Kind::Config, message)
+                .hint("name it by the kind that its operator has given it"))
+        }
+        (TargetId::Docker(_), None) if name.as_str() == LOCAL => match std::env::var("DOCKER_HOST") {
+            Ok(address) => Ok(Address::Docker(address.parse()?)),
+            Err(_) => Ok(Address::Docker(Endpoint::default())),
         },
-        None => Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
+        (_, None) => Err(Failure::new(Kind::Config, format!("there is no target `{name}`"))
             .hint(format!("its operator can add `targets.{name}` to the configuration"))),
     }
 }

@@ -21,6 +21,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
             "trueup-docker",
             "trueup-engine",
             "trueup-git",
+            "trueup-kubernetes",
             "trueup-plan",
             "trueup-schema",
             "trueup-secrets",

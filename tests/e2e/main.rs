@@ -6,6 +6,7 @@ mod app;
 mod architecture;
 mod change;
 mod clock;
+mod cluster;
 mod crash;
 mod drift;
 mod hostile;
@@ -52,6 +53,7 @@ fn main() {
         trials.extend(people::trials(engine));
         trials.extend(rig.git().iter().flat_map(|git| sources::trials(engine, git)));
     }
+    trials.extend(rig.cluster().iter().flat_map(cluster::trials));
     for (part, reason) in rig.missing() {
         trials.push(missing(part, reason));
     }

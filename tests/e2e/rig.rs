@@ -102,6 +102,16 @@ impl Git {
     }
 }
 
+/// The Kubernetes of the rig, which runs no pods by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// The kubeconfig of somebody who may do everything.
+    pub(crate) kubeconfig: String,
+    pub(crate) kubectl: String,
+    /// What the API server was asked, a line each.
+    pub(crate) audit: PathBuf,
+}
+
 const ENGINES: [&str; 2] = ["engine20", "engine29"];
 
 impl Rig {
@@ -153,6 +163,15 @@ impl Rig {
             ca: self.value("GIT_CA")?,
             user: self.value("GIT_USER")?,
             token: fs::read_to_string(self.value("GIT_TOKEN_FILE")?).ok()?,
+        })
+    }
+
+    /// Returns the Kubernetes, where it was asked for.
+    pub(crate) fn cluster(&self) -> Option<Cluster> {
+        Some(Cluster {
+            kubeconfig: self.value("KUBERNETES")?,
+            kubectl: self.value("KUBERNETES_KUBECTL")?,
+            audit: self.value("KUBERNETES_AUDIT")?.into(),
         })
     }
 

@@ -211,7 +211,7 @@ impl Errand<'_> {
     }
 
     /// Shows the plan and asks. What is agreed to is that plan and no other.
-    async fn agreed(&mut self, screen: Screen, target: &trueup_docker::Docker) -> Result<bool, Failure> {
+    async fn agreed(&mut self, screen: Screen, target: &crate::target::Target) -> Result<bool, Failure> {
         let request = Request {
             key: &self.key,
             snapshot: &self.snapshot,

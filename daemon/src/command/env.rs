@@ -105,7 +105,7 @@ async fn release(world: &World, global: &Global, because: &Because) -> Result<St
 }
 
 /// The target of an environment that Git may have lost: the one that it was last seen on.
-async fn target(world: &World, key: &EnvKey) -> Result<trueup_docker::Docker, Failure> {
+async fn target(world: &World, key: &EnvKey) -> Result<crate::target::Target, Failure> {
     let seen = world.store.observation(key).await?;
     let target = seen.as_ref().map(|seen| seen.target.as_str()).filter(|target| !target.is_empty());
     let target =
@@ -133,7 +133,7 @@ async fn adopt(world: &World, global: &Global, because: &Because) -> Result<Stri
 async fn declared_jobs(
     world: &World,
     global: &Global,
-    target: &trueup_docker::Docker,
+    target: &crate::target::Target,
     key: &EnvKey,
 ) -> Result<BTreeSet<String>, Failure> {
     let source = world.source(global.source.as_ref(), &key.environment)?;

@@ -14,7 +14,7 @@ use croner::Cron;
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
 use trueup_engine::{Backoff, Blame, EnvKey, Holder, Identity, RunId, Store, StoreError, TargetError};
-use trueup_plan::{Desired, Kind as ResourceKind, ResourceId};
+use trueup_plan::{Desired, Kind as ResourceKind, Manner, ResourceId};
 use trueup_schema::manifest::MissedRuns;
 
 use super::{
@@ -108,7 +108,10 @@ pub(crate) async fn follow(daemon: &Arc<Daemon>, key: &EnvKey) -> Result<(), Fai
 
 /// Returns what runs by schedule, and when.
 fn schedules(desired: &Desired) -> BTreeMap<ResourceId, Schedule> {
-    let crons = desired.resources.iter().filter(|(id, _)| id.kind == ResourceKind::Cron);
+    // A cluster has a clock of its own.
+    let is_ours =
+        |(id, _): &(&ResourceId, _)| id.kind == ResourceKind::Cron && desired.manner == Manner::Beside;
+    let crons = desired.resources.iter().filter(is_ours);
     let schedule = |(id, declared): (&ResourceId, &trueup_plan::Declared)| {
         let cron = declared.spec.get("schedule")?.as_str()?.to_owned();
         let missed = declared.spec.get("missedRuns").cloned();
@@ -201,27 +204,28 @@ impl Follower {
         let world = daemon.world();
         let target = &target_of(&world, key, &self.target)?;
         let Some(identity) = is_applied(daemon, key).await? else { return Ok(Ran::Gone) };
+        let Some(engine) = target.docker() else { return Ok(Ran::Gone) };
         // Without its secrets it still runs, but nothing that it prints is shown.
         let opened = material::applied(store, &world.keys, key).await;
         let is_shown = opened.is_ok();
         let materials = Arc::new(opened.unwrap_or_default());
         let context = daemon.bench(&world, target).context(identity, RunId(0), materials);
-        let idle = target.idle_cron(&context, resource).await?;
+        let idle = engine.idle_cron(&context, resource).await?;
         // The daemon does not stop between the note and the start. Who is killed there loses a run, and doubles none.
         let token = daemon.tasks.token();
         self.dealt_with(time).await?;
         let Some(idle) = idle else { return Ok(Ran::StillBefore) };
-        let started = target.start_cron(&context, resource, &idle).await;
+        let started = engine.start_cron(&context, resource, &idle).await;
         if let Err(error) = &started
             && error.blame != Blame::Manifest
-            && !target.has_begun(&idle).await
+            && !engine.has_begun(&idle).await
         {
             self.dealt_with(last).await?;
             return Err(error.clone().into());
         }
         drop((token, lease));
         let ended = match started {
-            Ok(()) => target.end_of_cron(&context, resource, &idle).await,
+            Ok(()) => engine.end_of_cron(&context, resource, &idle).await,
             Err(error) => Err(error),
         };
         // What came due while it ran is left out.

@@ -6,15 +6,15 @@ use std::{
 };
 
 use tokio::task::AbortHandle;
-use trueup_docker::Docker;
 use trueup_engine::{Trigger, Urgency, Watch, notice::Change};
 use trueup_schema::TargetId;
 
 use super::Daemon;
+use crate::target::Target;
 
 /// The targets that are followed, each from its first use on.
 #[derive(Default)]
-pub(crate) struct Targets(Mutex<BTreeMap<TargetId, (Docker, AbortHandle)>>);
+pub(crate) struct Targets(Mutex<BTreeMap<TargetId, (Target, AbortHandle)>>);
 
 impl Targets {
     /// Follows only those that are named from now on.
@@ -24,14 +24,14 @@ impl Targets {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<TargetId, (Docker, AbortHandle)>> {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<TargetId, (Target, AbortHandle)>> {
         // An insertion cannot leave the map half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Follows a target until the daemon stops, in place of another one of that name, unless that is done already.
-pub(crate) fn follow(daemon: &Arc<Daemon>, id: &TargetId, target: &Docker) {
+pub(crate) fn follow(daemon: &Arc<Daemon>, id: &TargetId, target: &Target) {
     let mut followed = daemon.targets.all();
     if followed.get(id).is_some_and(|(known, _)| known.is_same(target)) {
         return;

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration}
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
-use trueup_docker::Docker;
 use trueup_engine::{
     Blame, EnvKey, Holder, Next, Outcome, Store, StoreError, Trigger, Turn, Turns, record::Health,
 };
@@ -20,6 +19,7 @@ use crate::{
     material, progress,
     publish::{self, Concluded},
     reconcile::{Approval, Bench, Conclusion, Request, keep_alive, settle},
+    target::Target,
     world::World,
 };
 
@@ -180,7 +180,7 @@ async fn catch_up(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure> {
 }
 
 /// Returns the newest commit of an environment, and where it runs.
-fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Checkout>, Docker), Failure> {
+fn newest(daemon: &Arc<Daemon>, world: &World, key: &EnvKey) -> Result<(Arc<Checkout>, Target), Failure> {
     let checkout = daemon.checkouts.newest(&key.source).ok_or_else(|| daemon.not_read(&key.source))?;
     let catalogue = checkout.catalogue.as_ref().map_err(|report| Failure::from(report.clone()))?;
     let id = catalogue.resolve(&key.environment)?.spec.target.id();
@@ -248,7 +248,7 @@ async fn settle_unfinished(daemon: &Daemon, key: &EnvKey) -> Result<(), Failure>
 }
 
 /// Returns the target that a plan names: `docker/local`.
-pub(crate) fn target_of(world: &World, key: &EnvKey, target: &str) -> Result<Docker, Failure> {
+pub(crate) fn target_of(world: &World, key: &EnvKey, target: &str) -> Result<Target, Failure> {
     world.target(&target_id(target)?, &key.source)
 }
 
@@ -294,7 +294,7 @@ impl Daemon {
         publish::orphaned(&self.store, key, why).await;
     }
 
-    pub(crate) fn bench<'a>(&'a self, world: &'a World, target: &'a Docker) -> Bench<'a, Sqlite, Docker> {
+    pub(crate) fn bench<'a>(&'a self, world: &'a World, target: &'a Target) -> Bench<'a, Sqlite, Target> {
         Bench {
             store: &self.store,
             target,

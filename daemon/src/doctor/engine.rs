@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use trueup_docker::{Docker, Examination, Settings, reach};
+use trueup_docker::{Docker, Endpoint, Examination, Settings, reach};
 use trueup_engine::TargetError;
+use trueup_kubernetes::{Connection, Kubernetes};
 use trueup_schema::TargetId;
 
 use super::{Check, Finding, Of, blocking, cannot_look, disk, in_time};
 use crate::{
     config::Config,
     failure::Failure,
-    world::{endpoint, settings},
+    target::Address,
+    world::{address, settings},
 };
 
 /// How far two clocks may be apart: times of runs and schedules are read by people.
@@ -23,16 +25,38 @@ const ENOUGH: u64 = 2 << 30;
 /// Returns the targets of the configuration; where it has none, the one that is there without being named.
 pub(super) fn named(config: &Config) -> BTreeSet<TargetId> {
     let local = config.targets.is_empty().then(|| "local".parse().ok()).flatten();
-    config.targets.keys().cloned().chain(local).map(TargetId::Docker).collect()
+    let named = config.targets.iter().map(|(name, target)| match target.kubernetes {
+        Some(_) => TargetId::Kubernetes(name.clone()),
+        None => TargetId::Docker(name.clone()),
+    });
+    named.chain(local.map(TargetId::Docker)).collect()
 }
 
-/// Looks at an engine.
+/// Looks at an engine or a cluster.
 pub(super) async fn examine(config: &Config, target: &TargetId) -> Vec<Finding> {
-    let of = |check| Of(check, Some(target.name().as_str()));
-    let endpoint = match endpoint(config, target) {
-        Ok(endpoint) => endpoint,
-        Err(failure) => return of(Check::Engine).failed(&failure),
+    let name = target.name().as_str();
+    match address(config, target) {
+        Ok(Address::Docker(endpoint)) => engine(config, name, endpoint).await,
+        Ok(Address::Kubernetes(connection)) => cluster(name, &connection).await,
+        Err(failure) => Of(Check::Engine, Some(name)).failed(&failure),
+    }
+}
+
+async fn cluster(name: &str, connection: &Connection) -> Vec<Finding> {
+    let of = Of(Check::Cluster, Some(name));
+    let cluster = match Kubernetes::connect(connection) {
+        Ok(cluster) => cluster,
+        Err(error) => return of.failed(&error.into()),
     };
+    match in_time(cluster.version()).await {
+        Some(Ok(version)) => vec![of.good(format!("{version} by {connection}"))],
+        Some(Err(error)) => of.failed(&error.into()),
+        None => vec![of.late()],
+    }
+}
+
+async fn engine(config: &Config, name: &str, endpoint: Endpoint) -> Vec<Finding> {
+    let of = |check| Of(check, Some(name));
     let (settings, pool) = match settings(config) {
         Ok(settings) => (settings, Ok(())),
         Err(failure) => (Settings::default(), Err(failure)),

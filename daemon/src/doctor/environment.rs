@@ -72,13 +72,17 @@ fn one(sight: &Sight, catalogue: &Catalogue, name: &EnvironmentName, examined: &
     };
     let target = resolved.spec.target.id();
     let allowed = world::allowed(&sight.config, &target, &sight.source.name);
-    match allowed.and_then(|()| world::endpoint(&sight.config, &target)) {
+    match allowed.and_then(|()| world::address(&sight.config, &target)) {
         Ok(_) => {
-            let components = match resolved.components.len() {
-                1 => "1 component".to_owned(),
-                count => format!("{count} components"),
+            let counted = |count: usize, one: &str| match count {
+                1 => format!("1 {one}"),
+                count => format!("{count} {one}s"),
             };
-            examined.findings.push(of.good(format!("{components} on the target {}", target.name())));
+            let mut what = counted(resolved.components.len(), "component");
+            if !resolved.objects.is_empty() {
+                what = format!("{what} and {}", counted(resolved.objects.len(), "plain object"));
+            }
+            examined.findings.push(of.good(format!("{what} on the target {}", target.name())));
             examined.targets.insert(target);
         }
         Err(failure) => examined.findings.extend(of.failed(&failure)),

@@ -65,6 +65,7 @@ fn verb(change: &Change) -> &'static str {
         (_, How::Refuse) => "none: it cannot be changed",
         (Action::Create, _) => "create again",
         (Action::Update, How::InPlace) => "in place",
+        (Action::Update, How::Roll) => "roll out",
         (Action::Update | Action::Start, How::Restart) => "restart",
         (Action::Update | Action::Replace, _) => "recreate",
         (Action::Start, _) => "start",
