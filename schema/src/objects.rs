@@ -49,7 +49,7 @@ pub(crate) fn read(
     findings: &mut Findings<'_>,
 ) -> Objects {
     let limits = Limits { manifest_bytes: limits.object_bytes, depth: DEPTH, nodes: NODES, ..limits.clone() };
-    let mut reading = Reading { limits, found: Objects::default(), first: BTreeMap::new() };
+    let mut reading = Reading { limits, found: Objects::default(), bytes: 0, first: BTreeMap::new() };
     for (number, path) in manifests.iter().enumerate() {
         let named = format!("manifests[{number}]");
         let inside = files_at(files.root(), path);
@@ -61,11 +61,15 @@ pub(crate) fn read(
             if reading.found.files.contains(&path) {
                 let message = format!("`{path}` is named twice");
                 findings.error(&named, message, "name each file once, by itself or by its folder");
+            } else if reading.bytes + entry.size > reading.limits.total_bytes {
+                let message = format!("the manifests have more than {} bytes", reading.limits.total_bytes);
+                findings.error(&named, message, "make several environments of it");
             } else if entry.size > reading.limits.manifest_bytes {
                 let most = reading.limits.manifest_bytes;
                 let message = format!("`{path}` has {} bytes, {most} are read", entry.size);
                 findings.error(&named, message, "split it into several files");
             } else {
+                reading.bytes += entry.size;
                 match files.read(&path) {
                     Ok(bytes) => reading.file(&path, &bytes, findings),
                     Err(error) => findings.error(&named, error.to_string(), "commit it again"),
@@ -91,6 +95,7 @@ fn files_at(root: &Folder, path: &RepoPath) -> Vec<(RepoPath, Entry)> {
 struct Reading {
     limits: Limits,
     found: Objects,
+    bytes: u64,
     /// Where each object was declared first.
     first: BTreeMap<String, Place>,
 }
@@ -122,6 +127,11 @@ impl Reading {
     }
 }
 
+/// Returns whether a name can be part of an address. Source: `IsValidPathSegmentName` of Kubernetes.
+fn is_name(name: &str) -> bool {
+    name.len() <= 253 && !matches!(name, "." | "..") && !name.contains(['/', '%'])
+}
+
 /// Returns what no two objects may have in common, or says what is missing.
 fn identity(node: &Node, findings: &mut Findings<'_>) -> Option<String> {
     let mut wrong = |mark: &Mark, message: &str, help: &str| {
@@ -151,6 +161,17 @@ fn identity(node: &Node, findings: &mut Findings<'_>) -> Option<String> {
     let Some(name) = text(["metadata", "name"]).filter(|name| !name.is_empty()) else {
         return wrong(metadata, "an object needs a `metadata.name`", "write `metadata: {name: ...}`");
     };
+    let space = text(["metadata", "namespace"]);
+    if !is_name(name) || space.is_some_and(|space| !is_name(space)) {
+        let help = "write up to 253 characters, and no `/` and `%`";
+        return wrong(metadata, "a name of an object is part of an address, which this one cannot be", help);
+    }
+    for map in ["labels", "annotations"] {
+        let entry = node.get("metadata").and_then(|metadata| metadata.get(map));
+        if entry.is_some_and(|entry| !matches!(entry.value, yaml::Value::Map(_) | yaml::Value::Null)) {
+            return wrong(metadata, &format!("`metadata.{map}` is not a map"), "write `name: value` entries");
+        }
+    }
     if (version, kind) == ("v1", "Secret") {
         let help = "declare it among the `secrets` of a component, encrypted with `trueup secret edit`";
         return wrong(&node.mark, "a Secret in a plain manifest stands in Git for everybody to read", help);

@@ -13,13 +13,14 @@ use crate::{
 
 type Test = (&'static str, fn(&Cluster) -> Result<(), Failed>);
 
-const TESTS: [Test; 7] = [
+const TESTS: [Test; 8] = [
     ("objects_are_applied_and_nothing_is_left_to_do", applied),
     ("what_anybody_changes_is_told_with_who_and_repaired", drift),
     ("what_the_api_server_would_refuse_is_refused_before_anything_is_touched", refused),
     ("a_run_that_fails_is_taken_back_and_held", taken_back),
     ("what_cannot_be_changed_is_made_anew", immutable),
     ("what_is_declared_no_longer_is_deleted_and_what_others_own_is_not_touched", pruned),
+    ("an_environment_that_moves_leaves_nothing_behind", moved),
     ("what_a_cluster_cannot_have_is_told_at_its_line", impossible),
 ];
 
@@ -205,17 +206,20 @@ fn taken_back(cluster: &Cluster) -> Result<(), Failed> {
     let world = World::applied(cluster)?;
     let (lab, env) = (&world.lab, &world.lab.env);
     world.kubectl(&["create", "quota", "nothing", "--hard=pods=0"])?;
+    let by_hand = r#"{"data":{"mode":"slow"}}"#;
+    world.kubectl(&["patch", "configmap", "settings", "--type", "merge", "-p", by_hand])?;
     lab.replace_in("objects/settings.yaml", "fast", "faster")?;
     lab.replace_in("objects/api.yaml", "replicas: 0", "replicas: 1")?;
     lab.write("objects/new.yaml", &SETTINGS.replace("name: settings", "name: new"))?;
     lab.commit("pods that the quota forbids")?;
     let told = lab.exits(4, &["apply", env, "--yes"])?;
     says(&told, &["rolled back", "deployment/api", "exceeded quota"])?;
-    assert_eq!(world.object("configmap/settings")?["data"]["mode"], "fast");
+    assert_eq!(world.object("configmap/settings")?["data"]["mode"], "slow", "as it was is not as declared");
     assert_eq!(world.object("deployment/api")?["spec"]["replicas"], 0);
     assert!(world.object("configmap/new").is_err(), "it was made by the run that failed");
     says(&lab.succeed(&["status", env])?, &["Held"])?;
     lab.git(&["revert", "--no-edit", "HEAD"])?;
+    says(&lab.succeed(&["plan", env])?, &["slow → fast", "drift"])?;
     lab.succeed(&["apply", env, "--yes"])?;
     world.is_in_sync()
 }
@@ -240,6 +244,15 @@ fn pruned(cluster: &Cluster) -> Result<(), Failed> {
     let world = World::applied(cluster)?;
     let (lab, env) = (&world.lab, &world.lab.env);
     world.kubectl(&["create", "configmap", "somebodys", "--from-literal=a=1"])?;
+    // Controllers and people copy labels to what they make of an object.
+    let mut copy = world.object("configmap/settings")?;
+    copy["metadata"]["name"] = "copy".into();
+    for made in ["uid", "resourceVersion", "managedFields", "creationTimestamp"] {
+        copy["metadata"].as_object_mut().ok_or("it has metadata")?.remove(made);
+    }
+    fs::write(lab.path("copy.json"), copy.to_string())?;
+    world.kubectl(&["create", "-f", &lab.path("copy.json").display().to_string()])?;
+    world.is_in_sync()?;
     lab.git(&["rm", "-q", "objects/settings.yaml"])?;
     lab.write("objects/theirs.yaml", &SETTINGS.replace("name: settings", "name: somebodys"))?;
     lab.commit("without settings, with what is somebody's")?;
@@ -254,7 +267,23 @@ fn pruned(cluster: &Cluster) -> Result<(), Failed> {
     assert_eq!(world.object("configmap/somebodys")?["data"]["a"], "1");
     lab.succeed(&["env", "destroy", env, "--yes", "--reason", "the test ends"])?;
     assert!(world.object("service/api").is_err(), "its environment was destroyed");
+    world.object("configmap/copy")?;
     world.object("configmap/somebodys").map(drop)
+}
+
+fn moved(cluster: &Cluster) -> Result<(), Failed> {
+    let world = World::applied(cluster)?;
+    let (lab, env) = (&world.lab, &world.lab.env);
+    let other = format!("{env}-other");
+    world.kubectl(&["create", "namespace", &other])?;
+    lab.replace_in_environment(&format!("namespace: {env}"), &format!("namespace: {other}"))?;
+    lab.commit("another namespace")?;
+    says(&lab.succeed(&["plan", env])?, &["+ service/api", &format!("- service/{env}/api")])?;
+    lab.succeed(&["apply", env, "--yes", "--confirm-deletes"])?;
+    let moved = world.kubectl(&["get", "service", "api", "-n", &other]).is_ok();
+    world.kubectl(&["delete", "namespace", &other, "--wait=false"])?;
+    assert!(moved && world.object("service/api").is_err(), "it is there, and no longer here");
+    Ok(())
 }
 
 fn impossible(cluster: &Cluster) -> Result<(), Failed> {

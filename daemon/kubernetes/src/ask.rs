@@ -118,7 +118,7 @@ impl Resource {
     pub fn list(&self, namespace: Option<&str>, selector: &str, from: Option<&str>) -> Ask {
         let mut path = self.folder(namespace);
         let after = from.map(|token| format!("&continue={}", escaped(token))).unwrap_or_default();
-        write!(path, "?labelSelector={}&limit=500{after}", escaped(selector))
+        write!(path, "?labelSelector={}&limit=100{after}", escaped(selector))
             .expect("a string takes all that is written to it");
         Ask::new(Method::GET, path, self.about("list", namespace, ""))
     }

@@ -53,8 +53,8 @@ impl Kubernetes {
             if status.is_success() {
                 return Ok(Answer { status: status.as_u16(), object: document? });
             }
-            let pause =
-                pause(&response).filter(|pause| waits < WAITS && began.elapsed() + *pause <= PATIENCE);
+            let pause = pause(&response)
+                .filter(|pause| waits < WAITS && began.elapsed().saturating_add(*pause) <= PATIENCE);
             let Some(pause) = pause else {
                 // What stands between us and an API server answers in words of its own.
                 let said = document.unwrap_or_default();
@@ -74,7 +74,7 @@ impl Kubernetes {
             .header(ACCEPT, ask.accept)
             .header(CONTENT_TYPE, ask.content_type)
             .body(Body::from(ask.body.clone()))
-            .expect("a path is made of escaped parts");
+            .map_err(|_| ApiError::unanswered(UNREADABLE, "the address is too long", &ask.about))?;
         let answer =
             self.0.client.send(request).await.map_err(|error| ApiError::unsent(&error, &ask.about))?;
         let (parts, body) = answer.into_parts();
@@ -98,8 +98,8 @@ impl Kubernetes {
 }
 
 fn parse(body: &[u8], ask: &Ask) -> Result<Value, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|_| ApiError::unanswered(UNREADABLE, "the answer is not JSON", &ask.about))
+    let document = serde_json::from_slice(body).ok().filter(Value::is_object);
+    document.ok_or_else(|| ApiError::unanswered(UNREADABLE, "the answer is not a document", &ask.about))
 }
 
 /// Returns how long the API server wants a request to wait before it is sent again.

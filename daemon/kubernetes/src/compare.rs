@@ -28,7 +28,36 @@ pub(crate) struct Compared {
 pub(crate) fn compare(live: &Object, answer: &Object) -> Compared {
     let (before, after) = (Owners::of(live).ours, Owners::of(answer).ours);
     let both = before.union(&after);
-    Compared { live: shown(&both, live), wanted: shown(&after, answer), body: body(&both, live) }
+    let mut way_back = body(&both, live);
+    if way_back != body(&before, live) {
+        not_all_ours(&mut way_back);
+    }
+    Compared { live: shown(&both, live), wanted: shown(&after, answer), body: way_back }
+}
+
+/// What stands behind the digest of an object whose values were not all ours: what is put back so was never declared so,
+/// and must not pass for it.
+const NOT_ALL_OURS: &str = "-not-all-ours";
+
+fn not_all_ours(body: &mut Value) {
+    let annotations = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let Some(Value::String(digest)) = annotations.and_then(|annotations| annotations.get_mut(DECLARED))
+        && !digest.ends_with(NOT_ALL_OURS)
+    {
+        digest.push_str(NOT_ALL_OURS);
+    }
+}
+
+/// Returns what is sent to make an object as it was with the digest that it had.
+pub(crate) fn as_it_was(body: &Object) -> Object {
+    let mut body = body.value().clone();
+    let annotations = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut);
+    if let Some(Value::String(digest)) = annotations.and_then(|annotations| annotations.get_mut(DECLARED))
+        && let Some(before) = digest.strip_suffix(NOT_ALL_OURS)
+    {
+        *digest = before.to_owned();
+    }
+    body.into()
 }
 
 /// Returns the configuration of an object that is as declared.

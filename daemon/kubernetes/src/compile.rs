@@ -14,6 +14,9 @@ use crate::{
     ready::says_whether_it_works,
 };
 
+/// How long a job may take.
+const ENDED: Duration = Duration::from_hours(1);
+
 /// How long an object without a time of its own may take until it works.
 const READY: Duration = Duration::from_mins(2);
 
@@ -100,7 +103,9 @@ fn probe(object: &Object) -> Probe {
             "name": object.name(),
         }
     });
-    Probe { check, interval: Duration::from_secs(1), timeout: Duration::from_secs(10), startup: READY }
+    let runs_to_its_end = gvk.group == "batch" && gvk.kind == "Job";
+    let startup = if runs_to_its_end { ENDED } else { READY };
+    Probe { check, interval: Duration::from_secs(1), timeout: Duration::from_secs(10), startup }
 }
 
 /// A cluster changes nearly everything while it is there; what it does not is found by asking it.

@@ -5,15 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use trueup_engine::{Adoptable, Identity, TargetError};
 use trueup_schema::EnvironmentName;
 
 use crate::{
     ApiError, Kubernetes, Resource,
-    names::{ENVIRONMENT, MANAGED_BY, SOURCE, id_of, owner_of, selector},
+    names::{ENV_UID, ENVIRONMENT, SOURCE, id_of, owner_of, selector},
     object::Object,
+    owners::is_applied_by_us,
 };
 
 /// An object that was found by its labels.
@@ -26,7 +27,7 @@ impl Kubernetes {
         environment: &EnvironmentName,
     ) -> Result<Vec<Adoptable>, TargetError> {
         let mut found: BTreeMap<String, Adoptable> = BTreeMap::new();
-        for (resource, object) in self.labelled(&format!("{MANAGED_BY}=trueup")).await? {
+        for (resource, object) in self.labelled(ENV_UID).await? {
             let annotations = object.annotations();
             if annotations.get(ENVIRONMENT).is_none_or(|name| *name != environment.as_str()) {
                 continue;
@@ -66,7 +67,7 @@ impl Kubernetes {
                 _ => Ok(()),
             }
         });
-        try_join_all(deletions).await.map(drop)
+        join_all(deletions).await.into_iter().collect()
     }
 
     /// Returns all objects of a kind with these labels, page by page.
@@ -81,7 +82,7 @@ impl Kubernetes {
         loop {
             let answer = self.call(&resource.list(namespace, selector, from.as_deref())).await?.object;
             let items = answer["items"].as_array().cloned().unwrap_or_default();
-            found.extend(items.into_iter().map(|item| typed(resource, item)));
+            found.extend(items.into_iter().filter(Value::is_object).map(|item| typed(resource, item)));
             from = answer["metadata"]["continue"].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
             if from.is_none() {
                 return Ok(found);
@@ -95,11 +96,13 @@ impl Kubernetes {
         let lists = kinds.iter().map(async |resource| {
             let objects = match self.all_of(resource, None, selector).await {
                 Ok(objects) => objects,
-                // What may not be listed is nothing that we could have made.
-                Err(error) if matches!(error.code, Some(403..=405)) => Vec::new(),
+                // A kind that went meanwhile, or that only says that it can be listed.
+                Err(error) if matches!(error.code, Some(404 | 405)) => Vec::new(),
+                // What may not be looked at may well be there.
                 Err(error) => return Err(TargetError::from(error)),
             };
-            Ok(objects.into_iter().map(|object| (Arc::clone(resource), object)).collect())
+            let objects = objects.into_iter().filter(is_applied_by_us);
+            Ok(objects.map(|object| (Arc::clone(resource), object)).collect())
         });
         let lists: Vec<Vec<Owned>> = try_join_all(lists).await?;
         let mut seen = BTreeSet::new();

@@ -39,8 +39,8 @@ pub(crate) struct Finding {
 }
 
 impl Facts {
-    /// Reads them from what was observed; nothing where nothing was.
+    /// Reads them from what was observed.
     pub(crate) fn of(value: &Value) -> Self {
-        serde_json::from_value(value.clone()).unwrap_or_default()
+        serde_json::from_value(value.clone()).expect("`observe` wrote them")
     }
 }

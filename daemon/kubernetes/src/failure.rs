@@ -80,6 +80,19 @@ impl ApiError {
         self.code == Some(404)
     }
 
+    /// Returns the fields that are wrong in themselves.
+    pub(crate) fn fixed_fields(&self) -> impl Iterator<Item = &str> {
+        let wrong = |reason: &str| matches!(reason, "FieldValueInvalid" | "FieldValueForbidden");
+        let named = self.causes.iter().filter(move |(field, reason)| !field.is_empty() && wrong(reason));
+        named.map(|(field, _)| field.as_str())
+    }
+
+    /// Returns whether a program that has a say cannot be asked beforehand.
+    /// Source: `admission/plugin/webhook/mutating/dispatcher.go` of the API server.
+    pub(crate) fn has_no_dry_run(&self) -> bool {
+        self.code == Some(400) && self.message.ends_with("does not support dry run")
+    }
+
     /// Returns whether what was sent is refused as it is, and will be again.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.code, Some(400 | 403 | 422)) || self.reason == MALFORMED

@@ -64,6 +64,11 @@ impl Object {
         self.text("/metadata/resourceVersion")
     }
 
+    /// Returns whether it is being deleted: it is there until its finalizers let it go.
+    pub fn is_going(&self) -> bool {
+        self.text("/metadata/deletionTimestamp").is_some()
+    }
+
     /// Returns its labels.
     pub fn labels(&self) -> BTreeMap<&str, &str> {
         self.texts("/metadata/labels")

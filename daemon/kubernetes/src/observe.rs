@@ -15,16 +15,18 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use trueup_engine::{Identity, TargetError, Wanted};
-use trueup_plan::{Foreign, Hand, How, Live, Observed, Preview, ResourceId, Rule, State, diff};
+use trueup_plan::{
+    Foreign, Hand, How, Live, Manner, Observed, Preview, ResourceId, Rule, State, diff, is_around,
+};
 
 use crate::{
     ApiError, Kubernetes, Resource,
     ask::Apply,
     compare::{self, Compared},
     facts::{Facts, Finding, Judged},
-    names::{DECLARED, ENV_UID, RUN, id_of, owner_of, selector},
+    names::{DECLARED, ENV_UID, RUN, id_of, is_built_in, owner_of, selector},
     object::{Gvk, Object},
-    owners::Owners,
+    owners::{Owners, is_applied_by_us},
     plain::Plain,
 };
 
@@ -69,7 +71,7 @@ impl Kubernetes {
         let mut facts = Facts::default();
         let wishes = self.wishes(identity, wanted, &own, &mut facts).await?;
         let kinds = self.kinds_in_use(&wishes, wanted).await?;
-        let mut there = self.owned(identity, &kinds, &own).await?;
+        let mut there = self.owned(identity, &kinds, &namespaces(wanted, &own), &own).await?;
         let mut live = Live::default();
         let found: Vec<(Wish, Found)> = stream::iter(wishes)
             .map(|wish| {
@@ -92,7 +94,7 @@ impl Kubernetes {
             let compared = compare::unchanged(&object);
             live.resources.insert(id, observed(&object, compared.live, compared.body, BTreeMap::new()));
         }
-        live.facts = serde_json::to_value(facts).unwrap_or_default();
+        live.facts = serde_json::to_value(facts).expect("facts are JSON");
         Ok(live)
     }
 
@@ -104,7 +106,7 @@ impl Kubernetes {
         own: &str,
         facts: &mut Facts,
     ) -> Result<Vec<Wish>, TargetError> {
-        let mut wishes = Vec::new();
+        let mut wishes: Vec<Wish> = Vec::new();
         for (number, plain) in Plain::of(wanted).enumerate() {
             let Some(resource) = self.resource(&plain.gvk).await? else {
                 let message = format!("the cluster has no kind {}", plain.gvk);
@@ -119,6 +121,15 @@ impl Kubernetes {
                 continue;
             }
             let id = plain.id(&resource, own);
+            if wishes.iter().any(|other| other.id == id) {
+                let message = format!("`{id}` is declared twice");
+                facts.findings.push(Finding { number, message, help: "remove one of the two".into() });
+                continue;
+            }
+            if let Some((message, help)) = plain.impossible() {
+                facts.findings.push(Finding { number, message: message.into(), help: help.into() });
+                continue;
+            }
             let body = plain.body(identity, &resource, own);
             wishes.push(Wish { number, id, body, resource });
         }
@@ -133,9 +144,8 @@ impl Kubernetes {
     ) -> Result<Vec<Arc<Resource>>, TargetError> {
         let mut kinds: BTreeMap<Gvk, Arc<Resource>> =
             wishes.iter().map(|wish| (wish.resource.gvk.clone(), Arc::clone(&wish.resource))).collect();
-        let before = wanted.before.iter().flat_map(|applied| applied.desired.resources.values());
-        for declared in before {
-            let gvk = Object::from(declared.body().clone()).gvk();
+        for applied in before(wanted) {
+            let gvk = applied.gvk();
             if !kinds.contains_key(&gvk)
                 && let Some(resource) = self.resource(&gvk).await?
             {
@@ -150,14 +160,22 @@ impl Kubernetes {
         &self,
         identity: &Identity,
         kinds: &[Arc<Resource>],
+        namespaces: &BTreeSet<String>,
         own: &str,
     ) -> Result<BTreeMap<ResourceId, (Arc<Resource>, Object)>, TargetError> {
         let selector = selector(identity);
-        let lists = stream::iter(kinds.to_vec()).map(async |resource: Arc<Resource>| {
-            let namespace = resource.namespaced.then_some(own);
-            let objects = self.all_of(&resource, namespace, &selector).await?;
-            Ok::<_, TargetError>((resource, objects))
+        let places = kinds.iter().flat_map(|resource| {
+            let inside = namespaces.iter().filter(|_| resource.namespaced).cloned().map(Some);
+            let nowhere = (!resource.namespaced).then_some(None);
+            inside.chain(nowhere).map(|namespace| (Arc::clone(resource), namespace))
         });
+        let places: Vec<(Arc<Resource>, Option<String>)> = places.collect();
+        let lists =
+            stream::iter(places).map(async |(resource, namespace): (Arc<Resource>, Option<String>)| {
+                let mut objects = self.all_of(&resource, namespace.as_deref(), &selector).await?;
+                objects.retain(is_applied_by_us);
+                Ok::<_, TargetError>((resource, objects))
+            });
         let lists: Vec<_> = lists.buffered(SIDE_BY_SIDE).try_collect().await?;
         let named = lists.into_iter().flat_map(|(resource, objects)| {
             objects.into_iter().map(move |object| {
@@ -226,13 +244,17 @@ impl Kubernetes {
         let why = one_line(&error);
         let Some(live) = known else {
             return match error.code {
+                _ if error.has_no_dry_run() => Ok(Found::Unknown { live: None, why }),
                 _ if error.is_refusal() => Ok(Found::Refused { live: None, why }),
                 Some(404 | 415) => Ok(Found::Unknown { live: None, why }),
                 _ => Err(error.into()),
             };
         };
+        let fixed: Vec<String> = error.fixed_fields().map(str::to_owned).collect();
         match error.code {
-            Some(422) => {}
+            // A policy that says no names no field, and means it.
+            Some(422) if !fixed.is_empty() => {}
+            _ if error.has_no_dry_run() => return Ok(Found::Unknown { live: Some(live), why }),
             _ if error.is_refusal() => return Ok(Found::Refused { live: Some(live), why }),
             Some(404 | 415) => return Ok(Found::Unknown { live: Some(live), why }),
             _ => return Err(error.into()),
@@ -245,18 +267,15 @@ impl Kubernetes {
         let mut after = answer.object;
         after["metadata"]["name"] = json!(wish.body.name());
         let compared = compare::compare(&live, &after.into());
-        if wish.id.kind.holds_data() {
+        if loses_with_it(&wish.id, &live) {
             let reason = Some(why);
             let rules = vec![Rule { path: String::new(), how: How::Refuse, interrupts: false, reason }];
             return Ok(Found::There { compared, live, rules, irreversible: None, preview: None });
         }
         let differing = diff::diff(&compared.live, &compared.wanted);
-        let fixed: BTreeSet<String> = error.causes.iter().map(|(field, _)| field.clone()).collect();
         let paths = differing.iter().map(diff::Difference::path);
         let forcing: Vec<String> = paths
-            .filter(|path| {
-                fixed.iter().any(|field| path.starts_with(field.as_str()) || field.starts_with(path.as_str()))
-            })
+            .filter(|path| fixed.iter().any(|field| is_around(field, path) || is_around(path, field)))
             .collect();
         let rule = |path: String| Rule { path, how: How::Recreate, interrupts: true, reason: None };
         let rules = if forcing.is_empty() {
@@ -284,10 +303,20 @@ impl Kubernetes {
     }
 }
 
+/// Returns whether more is lost with an object than its pods: what it holds or owns, or that it has run.
+fn loses_with_it(id: &ResourceId, live: &Object) -> bool {
+    let gvk = live.gvk();
+    let claims = live.value().pointer("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted");
+    id.kind.holds_data()
+        || !is_built_in(&gvk.group)
+        || (gvk.group == "batch" && gvk.kind == "Job")
+        || claims.is_some_and(|when| when == "Delete")
+}
+
 /// Returns whether an object was applied as it is declared, and all of that is still ours.
 fn is_as_declared(live: &Object, declared: &Object) -> bool {
     let digest = |object: &Object| object.annotations().get(DECLARED).map(|digest| (*digest).to_owned());
-    digest(live) == digest(declared) && Owners::of(live).covers(declared)
+    !live.is_going() && digest(live) == digest(declared) && Owners::of(live).covers(declared)
 }
 
 fn conclude(live: &mut Live, facts: &mut Facts, wish: Wish, found: Found) {
@@ -386,6 +415,19 @@ fn under_another_name(body: &Object) -> Object {
 
 fn one_line(error: &ApiError) -> String {
     TargetError::from(error.clone()).one_line()
+}
+
+/// Returns what was applied to a cluster last. What was applied to an engine has no kinds.
+fn before(wanted: &Wanted) -> impl Iterator<Item = Object> {
+    let applied = wanted.before.iter().filter(|applied| applied.desired.manner == Manner::Rolling);
+    let declared = applied.flat_map(|applied| applied.desired.resources.values());
+    declared.map(|declared| declared.body().clone().into())
+}
+
+/// Returns the namespaces where something of an environment may be: its own, and those that it was in.
+fn namespaces(wanted: &Wanted, own: &str) -> BTreeSet<String> {
+    let before = before(wanted).filter_map(|object| object.namespace().map(str::to_owned));
+    before.chain([own.to_owned()]).collect()
 }
 
 /// Returns the namespace of an environment.

@@ -35,6 +35,12 @@ pub struct Hand {
     pub at: Option<Timestamp>,
 }
 
+/// Returns whether we have applied an object. Others copy labels to what they make of it: controllers, and people.
+pub(crate) fn is_applied_by_us(object: &Object) -> bool {
+    let is_ours = |entry: &Value| entry["manager"] == MANAGER && entry["operation"] == "Apply";
+    object.managed_fields().iter().any(is_ours)
+}
+
 impl Owners {
     /// Reads the owners of an object's fields.
     pub fn of(object: &Object) -> Self {

@@ -40,6 +40,15 @@ impl<'a> Plain<'a> {
         id_of(&self.gvk, self.namespace(resource, own).as_deref(), own, name)
     }
 
+    /// Returns why a plan cannot have it, where that is so, and what to do about it.
+    pub(crate) fn impossible(&self) -> Option<(&'static str, &'static str)> {
+        let vanishes = self.written.pointer("/spec/ttlSecondsAfterFinished").is_some();
+        (self.gvk.kind == "Job" && vanishes).then_some((
+            "a Job that deletes itself would be missing, and run again",
+            "leave `ttlSecondsAfterFinished` out",
+        ))
+    }
+
     /// Returns what is sent of it. What a cluster writes itself is left out.
     pub(crate) fn body(&self, identity: &Identity, resource: &Resource, own: &str) -> Object {
         let mut body = self.written.clone();
@@ -56,19 +65,17 @@ impl<'a> Plain<'a> {
         if let Some(namespace) = self.namespace(resource, own) {
             metadata.insert("namespace".into(), json!(namespace));
         }
-        let metadata = map(&mut body, "metadata").clone();
-        let mut metadata = Value::Object(metadata);
-        let labels = map(&mut metadata, "labels");
+        let metadata = &mut body["metadata"];
+        let labels = map(metadata, "labels");
         labels.insert(OWNER.into(), json!(identity.store));
         labels.insert(ENV_UID.into(), json!(identity.uid));
         labels.entry(MANAGED_BY).or_insert_with(|| json!("trueup"));
-        let annotations = map(&mut metadata, "annotations");
+        let annotations = map(metadata, "annotations");
         // Whoever takes a label away does not take the object away with it.
         annotations.insert(OWNER.into(), json!(identity.store));
         annotations.insert(ENV_UID.into(), json!(identity.uid));
         annotations.insert(ENVIRONMENT.into(), json!(identity.environment));
         annotations.insert(SOURCE.into(), json!(identity.source));
-        body["metadata"] = metadata;
         let digest = digest(&body);
         map(&mut body["metadata"], "annotations").insert(DECLARED.into(), json!(digest));
         body.into()

@@ -12,8 +12,12 @@ use crate::{
     object::{Gvk, Object},
 };
 
-/// How long it is waited between two looks.
+/// How long it is waited between two looks, at first and at most.
 const LOOK: Duration = Duration::from_millis(250);
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// What is said of an object whose status is of an earlier version of it.
+const UNSEEN: &str = "nobody has looked at it yet";
 
 /// What an object says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +40,15 @@ impl Kubernetes {
         let wanted: Object = named(probe);
         let began = tokio::time::Instant::now();
         let mut told = String::new();
+        let mut pause = LOOK;
         loop {
-            let why = match self.find(&wanted).await?.map(|object| verdict(&object)) {
+            let found = match self.find(&wanted).await {
+                Ok(found) => found.map(|object| verdict(&object)),
+                // It is asked again: a run does not go back for an API server that restarts.
+                Err(error) if error.blame == Blame::Away => Some(Verdict::Waits(error.one_line())),
+                Err(error) => return Err(error),
+            };
+            let why = match found {
                 Some(Verdict::Ready) => return Ok(()),
                 Some(Verdict::Never(why)) => {
                     return Err(TargetError::new(Blame::Manifest, format!("`{id}` does not work: {why}")));
@@ -58,8 +69,9 @@ impl Kubernetes {
                 () = run.cancel.cancelled() => {
                     return Err(TargetError::new(Blame::Cancelled, format!("`{id}` is waited for no longer")));
                 }
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
             }
+            pause = (pause * 2).min(SELDOM);
         }
     }
 }
@@ -85,7 +97,7 @@ pub(crate) fn verdict(object: &Object) -> Verdict {
     let gvk = object.gvk();
     match (gvk.group.as_str(), gvk.kind.as_str()) {
         ("apps", "Deployment") => deployment(object.value()),
-        ("apps", "StatefulSet") => replicas(object.value(), "updatedReplicas", "readyReplicas"),
+        ("apps", "StatefulSet") => stateful_set(object.value()),
         ("apps", "DaemonSet") => daemon_set(object.value()),
         ("batch", "Job") => job(object.value()),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
@@ -100,6 +112,12 @@ pub(crate) fn verdict(object: &Object) -> Verdict {
 }
 
 fn deployment(object: &Value) -> Verdict {
+    if let Some(waits) = unseen(object) {
+        return waits;
+    }
+    if object["spec"]["paused"] == true {
+        return Verdict::Never("it is paused".into());
+    }
     for (kind, reason) in [("ReplicaFailure", None), ("Progressing", Some("ProgressDeadlineExceeded"))] {
         if let Some(condition) = condition(object, kind) {
             let failed = reason.map_or(condition["status"] == "True", |reason| condition["reason"] == reason);
@@ -109,6 +127,13 @@ fn deployment(object: &Value) -> Verdict {
         }
     }
     replicas(object, "updatedReplicas", "availableReplicas")
+}
+
+fn stateful_set(object: &Value) -> Verdict {
+    let strategy = &object["spec"]["updateStrategy"];
+    let is_by_hand = strategy["type"] == "OnDelete" || !strategy["rollingUpdate"]["partition"].is_null();
+    // Which of them are replaced is somebody's decision: those that there are have to work.
+    replicas(object, if is_by_hand { "replicas" } else { "updatedReplicas" }, "readyReplicas")
 }
 
 /// Compares how many there should be with how many are new and how many work.
@@ -158,11 +183,15 @@ fn by_convention(object: &Value) -> Verdict {
     let says = ["Ready", "Available"].into_iter().find_map(|kind| condition(object, kind));
     match says {
         None => Verdict::Ready,
-        Some(condition) => match unseen(object) {
-            Some(waits) => waits,
-            None if condition["status"] == "True" => Verdict::Ready,
-            None => Verdict::Waits(said(condition)),
-        },
+        Some(condition) => {
+            let generation = object["metadata"]["generation"].as_u64().unwrap_or(0);
+            let seen = [&condition["observedGeneration"], &object["status"]["observedGeneration"]];
+            match seen.into_iter().find_map(Value::as_u64) {
+                Some(seen) if seen < generation => Verdict::Waits(UNSEEN.into()),
+                _ if condition["status"] == "True" => Verdict::Ready,
+                _ => Verdict::Waits(said(condition)),
+            }
+        }
     }
 }
 
@@ -171,7 +200,7 @@ fn unseen(object: &Value) -> Option<Verdict> {
     let generation = object["metadata"]["generation"].as_u64()?;
     let wants_none = object["spec"]["replicas"] == 0;
     let seen = object["status"]["observedGeneration"].as_u64().unwrap_or(0);
-    (seen < generation && !wants_none).then(|| Verdict::Waits("nobody has looked at it yet".into()))
+    (seen < generation && !wants_none).then(|| Verdict::Waits(UNSEEN.into()))
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {

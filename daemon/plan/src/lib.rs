@@ -35,5 +35,6 @@ pub use live::{Foreign, Hand, Live, Observed, Owner, Preview, State};
 pub use plan::{Action, Cause, Change, FieldChange, Plan, PlanDigest, Refusal};
 pub use planner::{Input, NoTexts, Ownership, Texts, plan};
 pub use resource::{How, Kind, ResourceId, Spec};
+pub use rule::is_around;
 pub use step::{Act, Aside, Step, StepKey};
 pub use why::Wait;

@@ -31,7 +31,7 @@ pub(crate) fn ruling(desired: &Desired, id: &ResourceId, path: &str) -> Ruling {
 }
 
 /// Returns whether a path is `path` or lies around it.
-pub(crate) fn is_around(around: &str, path: &str) -> bool {
+pub fn is_around(around: &str, path: &str) -> bool {
     let rest = || path.strip_prefix(around);
     around.is_empty() || rest().is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

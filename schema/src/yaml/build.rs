@@ -7,6 +7,9 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use super::{Entry, Layout, Mark, Node, Source, Text, Value, scalar, syntax};
 use crate::{Limits, Problem, RepoPath};
 
+/// How many bytes a key may have: it is part of the path of everything below it.
+const LONGEST_KEY: usize = 1024;
+
 /// Reads every document of a file. What was read before a mistake is returned too.
 pub(crate) fn read(path: &RepoPath, bytes: &[u8], limits: &Limits) -> (Vec<Node>, Vec<Problem>) {
     match text_of(path, bytes, limits) {
@@ -273,6 +276,10 @@ impl<'a> Builder<'a> {
                     return Err(Box::new(
                         mark.error("the key is empty", "write a key before `:`".to_owned()),
                     ));
+                }
+                if text.len() > LONGEST_KEY {
+                    let message = format!("the key is longer than {LONGEST_KEY} bytes");
+                    return Err(Box::new(mark.error(message, "write a shorter one".to_owned())));
                 }
                 Ok(text.into())
             }

@@ -52,13 +52,14 @@ fn identity(cluster: &Cluster) -> Result<(), Failed> {
 
         assert_eq!(says(uid, version).await, 200, "both are right");
         assert_eq!(says(uid, first.resource_version()).await, 409, "an old version");
+        assert_eq!(says(None, Some("1")).await, 409, "a version that no object has: it must not be there");
         assert_eq!(says(other, version).await, 422, "another uid");
         assert_eq!(says(other, None).await, 422, "another uid alone");
 
         world.kubectl(&["delete", "configmap/files"])?;
         assert_eq!(says(uid, version).await, 409, "both, and nothing is there");
         assert_eq!(says(uid, None).await, 409, "the uid alone, and nothing is there");
-        assert_eq!(says(None, version).await, 201, "the version alone makes a new object");
+        assert_eq!(says(None, Some("1")).await, 201, "the version alone makes a new object");
         Ok(())
     })
 }
