@@ -6,20 +6,21 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
 use crate::{
-    app::{json, says},
+    app::{in_sync_at, json, says},
     lab::{Lab, text_of},
     rig::{Cluster, Engine},
 };
 
 type Test = (&'static str, fn(&Cluster) -> Result<(), Failed>);
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 9] = [
     ("objects_are_applied_and_nothing_is_left_to_do", applied),
     ("what_anybody_changes_is_told_with_who_and_repaired", drift),
     ("what_the_api_server_would_refuse_is_refused_before_anything_is_touched", refused),
     ("a_run_that_fails_is_taken_back_and_held", taken_back),
     ("what_cannot_be_changed_is_made_anew", immutable),
     ("what_is_declared_no_longer_is_deleted_and_what_others_own_is_not_touched", pruned),
+    ("the_daemon_applies_a_commit_and_repairs_at_its_interval", followed),
     ("an_environment_that_moves_leaves_nothing_behind", moved),
     ("what_a_cluster_cannot_have_is_told_at_its_line", impossible),
 ];
@@ -93,6 +94,12 @@ impl World {
         text_of(command.args(["--kubeconfig", &self.cluster.kubeconfig, "-n", &self.lab.env]).args(arguments))
     }
 
+    /// Changes one setting by hand.
+    fn set(&self, key: &str, value: &str) -> Result<(), Failed> {
+        let patch = serde_json::json!({"data": {key: value}}).to_string();
+        self.kubectl(&["patch", "configmap", "settings", "--type", "merge", "-p", &patch]).map(drop)
+    }
+
     fn object(&self, name: &str) -> Result<Value, Failed> {
         Ok(serde_json::from_str(&self.kubectl(&["get", name, "-o", "json", "--show-managed-fields"])?)?)
     }
@@ -153,15 +160,7 @@ fn drift(cluster: &Cluster) -> Result<(), Failed> {
     let world = World::applied(cluster)?;
     let (lab, env) = (&world.lab, &world.lab.env);
     world.kubectl(&["scale", "deployment", "api", "--replicas", "3"])?;
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "settings",
-        "--type",
-        "merge",
-        "-p",
-        r#"{"data":{"mode":"slow"}}"#,
-    ])?;
+    world.set("mode", "slow")?;
     world.kubectl(&["label", "service", "api", "trueup.dev/env-uid-"])?;
     let told = lab.succeed(&["drift", env])?;
     says(&told, &["3 resources have drifted", "data.mode", "fast", "slow", "objects/settings.yaml:4"])?;
@@ -172,15 +171,7 @@ fn drift(cluster: &Cluster) -> Result<(), Failed> {
     assert_eq!(world.object("configmap/settings")?["data"]["mode"], "fast");
     // What nobody declared is nobody's matter.
     world.kubectl(&["annotate", "service", "api", "somebody/was=here"])?;
-    world.kubectl(&[
-        "patch",
-        "configmap",
-        "settings",
-        "--type",
-        "merge",
-        "-p",
-        r#"{"data":{"more":"1"}}"#,
-    ])?;
+    world.set("more", "1")?;
     world.is_in_sync()?;
     assert_eq!(world.object("configmap/settings")?["data"]["more"], "1");
     Ok(())
@@ -206,8 +197,7 @@ fn taken_back(cluster: &Cluster) -> Result<(), Failed> {
     let world = World::applied(cluster)?;
     let (lab, env) = (&world.lab, &world.lab.env);
     world.kubectl(&["create", "quota", "nothing", "--hard=pods=0"])?;
-    let by_hand = r#"{"data":{"mode":"slow"}}"#;
-    world.kubectl(&["patch", "configmap", "settings", "--type", "merge", "-p", by_hand])?;
+    world.set("mode", "slow")?;
     lab.replace_in("objects/settings.yaml", "fast", "faster")?;
     lab.replace_in("objects/api.yaml", "replicas: 0", "replicas: 1")?;
     lab.write("objects/new.yaml", &SETTINGS.replace("name: settings", "name: new"))?;
@@ -269,6 +259,22 @@ fn pruned(cluster: &Cluster) -> Result<(), Failed> {
     assert!(world.object("service/api").is_err(), "its environment was destroyed");
     world.object("configmap/copy")?;
     world.object("configmap/somebodys").map(drop)
+}
+
+fn followed(cluster: &Cluster) -> Result<(), Failed> {
+    let world = World::new(cluster)?;
+    let lab = &world.lab;
+    lab.replace_in_environment("sync: {", "sync: {interval: 1s, ")?;
+    let first = lab.commit("first")?;
+    let daemon = lab.daemon()?;
+    lab.wait_for("the first commit", in_sync_at(&first))?;
+    world.set("mode", "slow")?;
+    lab.wait_until("the repair", || Ok(world.object("configmap/settings")?["data"]["mode"] == "fast"))?;
+    lab.replace_in("objects/settings.yaml", "fast", "faster")?;
+    let second = lab.commit("second")?;
+    lab.wait_for("the second commit", in_sync_at(&second))?;
+    assert_eq!(world.object("configmap/settings")?["data"]["mode"], "faster");
+    daemon.stop()
 }
 
 fn moved(cluster: &Cluster) -> Result<(), Failed> {

@@ -106,7 +106,7 @@ impl Kubernetes {
         own: &str,
         facts: &mut Facts,
     ) -> Result<Vec<Wish>, TargetError> {
-        let mut wishes: Vec<Wish> = Vec::new();
+        let (mut wishes, mut seen) = (Vec::new(), BTreeSet::new());
         for (number, plain) in Plain::of(wanted).enumerate() {
             let Some(resource) = self.resource(&plain.gvk).await? else {
                 let message = format!("the cluster has no kind {}", plain.gvk);
@@ -121,7 +121,7 @@ impl Kubernetes {
                 continue;
             }
             let id = plain.id(&resource, own);
-            if wishes.iter().any(|other| other.id == id) {
+            if !seen.insert(id.clone()) {
                 let message = format!("`{id}` is declared twice");
                 facts.findings.push(Finding { number, message, help: "remove one of the two".into() });
                 continue;

@@ -73,7 +73,8 @@ struct Source {
 struct Engine {
     labels: TargetLabel,
     requests: u64,
-    hears_events: bool,
+    /// None for a target whose events are not listened for.
+    hears_events: Option<bool>,
 }
 
 #[derive(Debug, Clone, EncodeLabelSet)]
@@ -127,7 +128,7 @@ fn engines(daemon: &Daemon) -> Vec<Engine> {
     let engines = targets.iter().map(|(id, target)| Engine {
         labels: TargetLabel { target: id.name().to_string() },
         requests: target.requests(),
-        hears_events: target.hears_events(),
+        hears_events: target.docker().map(Watch::hears_events),
     });
     engines.collect()
 }
@@ -219,7 +220,8 @@ impl Seen {
     }
 
     fn encode_engines(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        let hears = self.engines.iter().map(|engine| (engine.labels.clone(), flag(engine.hears_events)));
+        let hears = self.engines.iter();
+        let hears = hears.filter_map(|engine| Some((engine.labels.clone(), flag(engine.hears_events?))));
         let help = "Whether the events of the engine are heard.";
         gauge(encoder, ("engine_events_heard", help, None), hears)?;
         let help = "Requests that were sent to the engine.";
